@@ -1,0 +1,27 @@
+"""Execute notebooks in place, so that their outputs are committed, then clean them.
+
+    .venv/bin/python tools/execute.py nbs/core/10_seeding.ipynb [...]
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def execute(path: Path, timeout: int = 600) -> None:
+    """Run every cell of the notebook at `path` in its own folder and write the outputs back."""
+    nb = nbformat.read(path, as_version=4)
+    NotebookClient(nb, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    nbformat.write(nb, path)
+
+
+for name in sys.argv[1:]:
+    execute(Path(name))
+    subprocess.run([Path(sys.executable).with_name("nbdev_clean"), "--fname", name], check=True)
+    print("executed", name)
