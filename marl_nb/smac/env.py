@@ -20,7 +20,7 @@ from ..core.kernels import kernel
 from ..core.protocols import Capabilities, Snapshots, TimeStep
 from ..core.seeding import child_seed, lane_keys
 from . import scenarios
-from .battle import State, advance, allocate, compile_rules, start_battle
+from .battle import advance, allocate, compile_rules, lane, start_battle
 from marl_nb.smac.observation import (
     Options, n_actions, obs_size, score, state_size, switches, write_available, write_obs, write_state,
 )
@@ -51,66 +51,67 @@ class Outputs(NamedTuple):
 
 @kernel
 def observe(r, o, s, out, e):
-    "Fill the outputs of lane `e` from its state."
-    write_available(r, s, e, out.available_actions)
-    write_obs(r, o, s, e, out.available_actions, out.obs)
-    write_state(r, o, s, e, out.state)
-    for a in range(r.n_agents): out.alive[e, a] = s.health[e, a] > 0.0
+    "Fill the outputs of lane `e` from its battle."
+    write_available(r, s, out.available_actions[e])
+    write_obs(r, o, s, out.available_actions[e], out.obs[e])
+    write_state(r, o, s, out.state[e])
+    for a in range(r.n_agents): out.alive[e, a] = s.health[a] > 0.0
 
 
 @kernel
-def living(s, e, first, last):
-    "How many of the units `first` to `last` (excluded) of lane `e` are alive."
+def living(s, first, last):
+    "How many of the units `first` to `last` (excluded) are alive."
     n = 0
-    for i in range(first, last): n += s.health[e, i] > 0.0
+    for i in range(first, last): n += s.health[i] > 0.0
     return n
 
 
 @kernel
 def keep_final(r, o, s, out, e):
     "Keep the last moment of an episode of lane `e`."
-    write_available(r, s, e, out.available_actions)
-    write_obs(r, o, s, e, out.available_actions, out.final_obs)
-    write_state(r, o, s, e, out.final_state)
+    write_available(r, s, out.available_actions[e])
+    write_obs(r, o, s, out.available_actions[e], out.final_obs[e])
+    write_state(r, o, s, out.final_state[e])
+    units = out.final_units[e]
     for i in range(r.n_agents + r.n_enemies):
-        out.final_units[e, 0, i], out.final_units[e, 1, i] = s.x[e, i], s.y[e, i]
-        out.final_units[e, 2, i], out.final_units[e, 3, i] = s.health[e, i], s.shield[e, i]
-        out.final_units[e, 4, i], out.final_units[e, 5, i] = s.cooldown[e, i], s.shot_target[e, i]
+        units[0, i], units[1, i], units[2, i] = s.x[i], s.y[i], s.health[i]
+        units[3, i], units[4, i], units[5, i] = s.shield[i], s.cooldown[i], s.shot_target[i]
 
 
 @kernel
-def step_lane(r, o, s, slots, actions, out, e):
+def step_lane(r, o, states, slots, actions, out, e):
     "One environment step of lane `e`, with autoreset."
-    advance(r, s, slots, actions, e)
-    allies = living(s, e, 0, r.n_agents)
-    enemies = living(s, e, r.n_agents, r.n_agents + r.n_enemies)
+    s = lane(states, e)
+    advance(r, s, slots[e], actions[e])
+    allies, enemies = living(s, 0, r.n_agents), living(s, r.n_agents, r.n_agents + r.n_enemies)
     won, lost = enemies == 0 and allies > 0, allies == 0 and enemies > 0
-    reward = score(r, o, s, e, won, lost)
-    s.episode_return[e] += reward
+    reward = score(r, o, s, won, lost)
+    s.episode_return[0] += reward
     out.reward[e] = reward
     out.terminated[e] = enemies == 0 or allies == 0
-    out.truncated[e] = not out.terminated[e] and s.steps[e] >= r.limit
+    out.truncated[e] = not out.terminated[e] and s.steps[0] >= r.limit
     out.won[e] = won
     out.dead_allies[e], out.dead_enemies[e] = r.n_agents - allies, r.n_enemies - enemies
-    out.episode_return[e], out.episode_length[e] = s.episode_return[e], s.steps[e]
+    out.episode_return[e], out.episode_length[e] = s.episode_return[0], s.steps[0]
     if out.terminated[e] or out.truncated[e]:
         keep_final(r, o, s, out, e)
-        start_battle(r, s, e)
+        start_battle(r, s)
     observe(r, o, s, out, e)
 
 
 @kernel
-def step_lanes(r, o, s, slots, actions, out, first, last):
+def step_lanes(r, o, states, slots, actions, out, first, last):
     "One step of the lanes `first` to `last` (excluded)."
-    for e in range(first, last): step_lane(r, o, s, slots, actions, out, e)
+    for e in range(first, last): step_lane(r, o, states, slots, actions, out, e)
 
 
 @kernel
-def begin(r, o, s, out, lanes, fresh):
+def begin(r, o, states, out, lanes, fresh):
     "Recompute the outputs of some lanes, after starting a new battle in them if `fresh`."
     for k in range(len(lanes)):
         e = lanes[k]
-        if fresh: start_battle(r, s, e)
+        s = lane(states, e)
+        if fresh: start_battle(r, s)
         out.reward[e] = 0.0
         out.terminated[e] = out.truncated[e] = out.won[e] = False
         observe(r, o, s, out, e)

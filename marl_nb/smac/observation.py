@@ -81,109 +81,108 @@ def state_size(
 
 # %% ../../nbs/smac/40_observation.ipynb #0e6a9e63
 @kernel
-def write_available(r, s, e, available):
-    "Fill `available[e]`: [A, N] bool."
+def write_available(r, s, available):
+    "Fill `available`: [A, N] bool."
     for a in range(r.n_agents):
-        for k in range(N_NO_ATTACK + r.n_enemies): available[e, a, k] = False
-        if s.health[e, a] <= 0.0:
-            available[e, a, NO_OP] = True
+        for k in range(N_NO_ATTACK + r.n_enemies): available[a, k] = False
+        if s.health[a] <= 0.0:
+            available[a, NO_OP] = True
             continue
-        x, y = s.x[e, a], s.y[e, a]
-        available[e, a, STOP] = True
-        available[e, a, NORTH] = walkable(r, float(int(x)), float(int(y + 1.0)))
-        available[e, a, SOUTH] = walkable(r, float(int(x)), float(int(y - 1.0)))
-        available[e, a, EAST] = walkable(r, float(int(x + 1.0)), float(int(y)))
-        available[e, a, WEST] = walkable(r, float(int(x - 1.0)), float(int(y)))
+        x, y = s.x[a], s.y[a]
+        available[a, STOP] = True
+        available[a, NORTH] = walkable(r, float(int(x)), float(int(y + 1.0)))
+        available[a, SOUTH] = walkable(r, float(int(x)), float(int(y - 1.0)))
+        available[a, EAST] = walkable(r, float(int(x + 1.0)), float(int(y)))
+        available[a, WEST] = walkable(r, float(int(x - 1.0)), float(int(y)))
         for k in range(r.n_enemies):
             j = r.n_agents + k
-            if s.health[e, j] > 0.0:
-                dx, dy = s.x[e, j] - x, s.y[e, j] - y
-                available[e, a, N_NO_ATTACK + k] = math.sqrt(dx * dx + dy * dy) <= r.shoot_range
+            if s.health[j] > 0.0:
+                dx, dy = s.x[j] - x, s.y[j] - y
+                available[a, N_NO_ATTACK + k] = math.sqrt(dx * dx + dy * dy) <= r.shoot_range
 
 # %% ../../nbs/smac/40_observation.ipynb #a7f6f0c3
 @kernel
-def write_unit(r, s, e, j, shield, health, row, c):
+def write_unit(r, s, j, shield, health, row, c):
     "Append health, shield and type of unit `j` to `row` at column `c`; return the next column."
     if health:
-        row[c] = s.health[e, j] / r.health_max[j]
+        row[c] = s.health[j] / r.health_max[j]
         c += 1
         if shield:
-            row[c] = s.shield[e, j] / r.shield_max[j] if r.shield_max[j] > 0.0 else 0.0
+            row[c] = s.shield[j] / r.shield_max[j] if r.shield_max[j] > 0.0 else 0.0
             c += 1
     for k in range(r.type_bits): row[c + k] = 1.0 if r.type_column[j] == k else 0.0
     return c + r.type_bits
 
 
 @kernel
-def write_other(r, o, s, e, a, j, flag, row, c):
+def write_other(r, o, s, a, j, flag, row, c):
     "Append what agent `a` sees of unit `j`; return the next column."
     ally = j < r.n_agents
     shield = r.ally_shields if ally else r.enemy_shields
     actions = N_NO_ATTACK + r.n_enemies if ally and o.obs_last_action else 0
     end = c + 4 + (1 + shield if o.obs_all_health else 0) + r.type_bits + actions
-    dx, dy = s.x[e, j] - s.x[e, a], s.y[e, j] - s.y[e, a]
+    dx, dy = s.x[j] - s.x[a], s.y[j] - s.y[a]
     distance = math.sqrt(dx * dx + dy * dy)
-    if s.health[e, j] <= 0.0 or not distance < r.sight_range:
+    if s.health[j] <= 0.0 or not distance < r.sight_range:
         for k in range(c, end): row[k] = 0.0
         return end
     row[c] = flag
     row[c + 1] = distance / r.sight_range
     row[c + 2] = dx / r.sight_range
     row[c + 3] = dy / r.sight_range
-    c = write_unit(r, s, e, j, shield, o.obs_all_health, row, c + 4)
-    for k in range(actions): row[c + k] = 1.0 if s.last_actions[e, j] == k else 0.0
+    c = write_unit(r, s, j, shield, o.obs_all_health, row, c + 4)
+    for k in range(actions): row[c + k] = 1.0 if s.last_actions[j] == k else 0.0
     return end
 
 
 @kernel
-def write_obs(r, o, s, e, available, obs):
-    "Fill `obs[e]`: [A, O] float32; needs `available[e]`."
-    width = obs.shape[2]
+def write_obs(r, o, s, available, obs):
+    "Fill `obs`: [A, O] float32; needs `available`."
+    width = obs.shape[1]
     for a in range(r.n_agents):
-        row = obs[e, a]
-        if s.health[e, a] <= 0.0: row[:] = 0.0
+        row = obs[a]
+        if s.health[a] <= 0.0: row[:] = 0.0
         else:
-            for k in range(4): row[k] = 1.0 if available[e, a, NORTH + k] else 0.0
+            for k in range(4): row[k] = 1.0 if available[a, NORTH + k] else 0.0
             c = 4
             for k in range(r.n_enemies):
-                flag = 1.0 if available[e, a, N_NO_ATTACK + k] else 0.0
-                c = write_other(r, o, s, e, a, r.n_agents + k, flag, row, c)
+                flag = 1.0 if available[a, N_NO_ATTACK + k] else 0.0
+                c = write_other(r, o, s, a, r.n_agents + k, flag, row, c)
             for j in range(r.n_agents):
-                if j != a: c = write_other(r, o, s, e, a, j, 1.0, row, c)
-            write_unit(r, s, e, a, r.ally_shields, o.obs_own_health, row, c)
-        if o.obs_timestep_number: row[width - 1] = s.steps[e] / r.limit
+                if j != a: c = write_other(r, o, s, a, j, 1.0, row, c)
+            write_unit(r, s, a, r.ally_shields, o.obs_own_health, row, c)
+        if o.obs_timestep_number: row[width - 1] = s.steps[0] / r.limit
 
 # %% ../../nbs/smac/40_observation.ipynb #ad5c00bd
 @kernel
-def write_state(r, o, s, e, state):
-    "Fill `state[e]`: [S] float32."
-    row = state[e]
+def write_state(r, o, s, row):
+    "Fill the state row: [S] float32."
     c = 0
     for j in range(r.n_agents + r.n_enemies):
         ally = j < r.n_agents
         shield = r.ally_shields if ally else r.enemy_shields
         end = c + (4 if ally else 3) + shield + r.type_bits
-        if s.health[e, j] <= 0.0: row[c:end] = 0.0
+        if s.health[j] <= 0.0: row[c:end] = 0.0
         else:
-            row[c] = s.health[e, j] / r.health_max[j]
+            row[c] = s.health[j] / r.health_max[j]
             c += 1
             if ally:
-                row[c] = max(s.cooldown[e, j], 0.0) / r.cooldown_norm[j]
+                row[c] = max(s.cooldown[j], 0.0) / r.cooldown_norm[j]
                 c += 1
-            row[c] = (s.x[e, j] - r.width / 2) / r.width
-            row[c + 1] = (s.y[e, j] - r.height / 2) / r.height
+            row[c] = (s.x[j] - r.width / 2) / r.width
+            row[c + 1] = (s.y[j] - r.height / 2) / r.height
             c += 2
             if shield:
-                row[c] = s.shield[e, j] / r.shield_max[j] if r.shield_max[j] > 0.0 else 0.0
+                row[c] = s.shield[j] / r.shield_max[j] if r.shield_max[j] > 0.0 else 0.0
                 c += 1
             for k in range(r.type_bits): row[c + k] = 1.0 if r.type_column[j] == k else 0.0
         c = end
     if o.state_last_action:
         for a in range(r.n_agents):
             for k in range(N_NO_ATTACK + r.n_enemies):
-                row[c] = 1.0 if s.last_actions[e, a] == k else 0.0
+                row[c] = 1.0 if s.last_actions[a] == k else 0.0
                 c += 1
-    if o.state_timestep_number: row[c] = s.steps[e] / r.limit
+    if o.state_timestep_number: row[c] = s.steps[0] / r.limit
 
 # %% ../../nbs/smac/40_observation.ipynb #7ef62793
 @kernel
@@ -195,14 +194,14 @@ def max_reward(r, o):
 
 
 @kernel
-def score(r, o, s, e, won, lost):
+def score(r, o, s, won, lost):
     "Reward of the step just made; remembers health and shield for the next."
     enemy, ally, deaths = 0.0, 0.0, 0.0
     for j in range(r.n_agents + r.n_enemies):
-        before, now = s.vitality[e, j], s.health[e, j] + s.shield[e, j]
-        s.vitality[e, j] = now
+        before, now = s.vitality[j], s.health[j] + s.shield[j]
+        s.vitality[j] = now
         if before <= 0.0: continue
-        died = 1.0 if s.health[e, j] <= 0.0 else 0.0
+        died = 1.0 if s.health[j] <= 0.0 else 0.0
         if j >= r.n_agents:
             enemy += before - now
             deaths += o.reward_death_value * died
