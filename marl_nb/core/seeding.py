@@ -53,8 +53,8 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 def splitmix64(
-    z: np.ndarray,  # uint64, any shape
-) -> np.ndarray: # uint64, same shape
+    z: np.ndarray | np.uint64,  # uint64, any shape
+) -> Any: # uint64, same shape
     "Mix 64 bits to 64 bits (finaliser of SplitMix64, Steele, Lea and Flood 2014)."
     z = np.asarray(z, np.uint64)
     with np.errstate(over="ignore"):

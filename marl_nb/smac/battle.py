@@ -91,9 +91,9 @@ def compile_rules(
     if not playable(scenario):
         raise ValueError(f"scenario: {scenario.name} has units without rules yet: {sorted(set(scenario.unit_names))}")
     units = scenario.units
-    weapons = [u.weapon for u in units]
+    weapons = [w for u in units if (w := u.weapon)]
     loops = float(LOOPS_PER_SECOND)
-    per_unit = lambda get, of=units: np.array([float(get(o)) for o in of])  # noqa: E731
+    per_unit = lambda get, of=units: np.array([float(get(o)) for o in of])
     order = scenario.enemy_order
     goal = order.at if order and order.at else (0.0, 0.0)
     return Rules(
@@ -104,7 +104,7 @@ def compile_rules(
         enemy_order=ATTACK_MOVE if order else IDLE, enemy_goal_x=goal[0], enemy_goal_y=goal[1],
         walkable=scenario.walkable, start_x=scenario.positions[:, 0].copy(), start_y=scenario.positions[:, 1].copy(),
         health_max=scenario.health_max, shield_max=scenario.shield_max, armor=per_unit(lambda u: u.armor),
-        damage=np.array([[w.damage + sum(w.bonus.get(a, 0) for a in u.attributes) for u in units] for w in weapons], float),
+        damage=np.array([[w.damage + sum(w.bonus.get(a, 0.0) for a in u.attributes) for u in units] for w in weapons]),
         attacks=np.array([w.attacks for w in weapons]),
         range=per_unit(lambda w: w.range, weapons), slop=per_unit(lambda w: w.range_slop, weapons),
         scan=per_unit(lambda w: max(w.range, w.min_scan_range), weapons), sight=per_unit(lambda u: u.sight),

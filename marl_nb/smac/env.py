@@ -22,7 +22,15 @@ from ..core.seeding import child_seed, lane_keys
 from . import scenarios
 from .battle import advance, allocate, compile_rules, lane, start_battle
 from marl_nb.smac.observation import (
-    Options, n_actions, obs_size, score, state_size, switches, write_available, write_obs, write_state,
+    Options,
+    n_actions,
+    obs_size,
+    score,
+    state_size,
+    switches,
+    write_available,
+    write_obs,
+    write_state,
 )
 from .scenarios import Scenario
 
@@ -188,7 +196,7 @@ class BattleEnv:
             e, a = divmod(bad, self.n_agents)
             legal = np.flatnonzero(self._out.available_actions[e, a]).tolist()
             raise ValueError(f"actions: environment {e}, agent {a}: expected one of {legal}, got {actions[e, a]}")
-        arguments = self._rules, self._switches, self._state, self._slots, self._actions, self._out
+        arguments: tuple = self._rules, self._switches, self._state, self._slots, self._actions, self._out
         others = [self._pool.submit(step_lanes, *arguments, *part) for part in self._parts[1:]]
         step_lanes(*arguments, *self._parts[0])
         for other in others: other.result()
@@ -218,7 +226,8 @@ class BattleEnv:
         if noise is not None:
             noise = np.asarray(noise)
             if noise.shape != index.shape or noise.dtype != np.uint64:
-                raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {noise.shape} of {noise.dtype}")
+                got = f"{noise.shape} of {noise.dtype}"
+                raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {got}")
             self._state.key[index], self._state.draws[index] = noise, 0
         begin(self._rules, self._switches, self._state, self._out, index, False)
         return self.time_step
@@ -231,7 +240,7 @@ class BattleEnv:
         hashes = []
         for e in self._lanes(lanes):
             h = hashlib.blake2b(digest_size=16)
-            for array in self._state: h.update(np.ascontiguousarray(array[e]))
+            for array in self._state: h.update(array[e].tobytes())
             hashes.append(h.digest())
         return hashes
 

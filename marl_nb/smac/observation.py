@@ -9,8 +9,9 @@ __all__ = ['NO_OP', 'STOP', 'NORTH', 'SOUTH', 'EAST', 'WEST', 'N_NO_ATTACK', 'Sw
 
 # %% ../../nbs/smac/40_observation.ipynb #f9a24f64
 import math
+from collections import namedtuple
 from dataclasses import astuple, dataclass, fields
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,12 @@ class Options:
             raise ValueError(f"reward_scale_rate: expected a number above 0, got {self.reward_scale_rate!r}")
 
 
-Switches = NamedTuple("Switches", [(f.name, f.type) for f in fields(Options)])  # the same, as numba takes it
+Switches: Any = namedtuple("Switches", [f.name for f in fields(Options)])  # type: ignore[misc]  # for numba
 
 
 def switches(
     options: Options,  # as the user set them
-) -> Switches: # for kernels
+) -> tuple: # `Switches`, for kernels
     "The options as a named tuple."
     return Switches(*astuple(options))
 
@@ -63,7 +64,7 @@ def n_actions(
 
 def obs_size(
     r: Rules,  # of a scenario
-    o: Switches,  # options
+    o: Any,  # `Switches`
 ) -> int: # columns
     "Length of one agent's observation."
     ally, enemy = (int(o.obs_all_health) * (1 + s) + 4 + r.type_bits for s in (r.ally_shields, r.enemy_shields))
@@ -73,7 +74,7 @@ def obs_size(
 
 def state_size(
     r: Rules,  # of a scenario
-    o: Switches,  # options
+    o: Any,  # `Switches`
 ) -> int: # columns
     "Length of the state."
     units = r.n_agents * (4 + r.ally_shields + r.type_bits) + r.n_enemies * (3 + r.enemy_shields + r.type_bits)

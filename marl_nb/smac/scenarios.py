@@ -128,15 +128,12 @@ def _place(spawn: Spawn, taken: list, scenario: "Scenario") -> None:
 
 def _scenario(name: str, facts: dict) -> Scenario:
     terrain = package_data()["terrains"][facts["terrain"]]
-    teams = {
-        side: tuple(Spawn(unit(s["unit"]), s["count"], tuple(s["at"])) for s in facts[side])
-        for side in ("allies", "enemies")
-    }
+    team = lambda side: tuple(Spawn(unit(s["unit"]), s["count"], tuple(s["at"])) for s in facts[side])
     order = facts["enemy_order"]
     return Scenario(
         name=name, size=tuple(terrain["size"]), pathing=tuple(terrain["pathing"]),
         cliff_level=tuple(terrain["cliff_level"]), limit=facts["limit"], races=tuple(facts["races"]),
-        unit_type_bits=facts["unit_type_bits"], **teams,
+        unit_type_bits=facts["unit_type_bits"], allies=team("allies"), enemies=team("enemies"),
         enemy_order=order and Order(order["kind"], tuple(order["at"]) if "at" in order else None),
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 LOOPS_PER_SECOND = 16  # game loops in a second of normal game speed
 LOOPS_PER_STEP = 8  # game loops in one environment step (SMAC's step_mul)
@@ -63,10 +64,9 @@ class Unit:
 
 
 def _unit(name: str, facts: Mapping) -> Unit:
-    facts = dict(facts)
-    weapon = Weapon(**facts.pop("weapon")) if "weapon" in facts else None
-    tuples = {k: tuple(facts.pop(k)) for k in ("attributes", "energy") if k in facts}
-    return Unit(name=name, weapon=weapon, **tuples, **facts)
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+    if "weapon" in values: values["weapon"] = Weapon(**values["weapon"])
+    return Unit(name=name, **values)
 
 
 UNITS: dict[str, Unit] = {name: _unit(name, facts) for name, facts in package_data()["units"].items()}

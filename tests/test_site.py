@@ -1,0 +1,69 @@
+"""The site, in a browser: search finds exported names, equations are drawn, nothing comes from the network."""
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that does not log."""
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(root, tmp_path_factory):
+    """The built site, served on a free port: its address."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run([sys.executable, "tools/site.py", folder], cwd=root, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def watch(tab) -> list[str]:
+    """The list of everything that goes wrong in a tab from now on."""
+    problems: list[str] = []
+    tab.on("requestfailed", lambda r: problems.append(f"failed {r.url}"))
+    tab.on("response", lambda r: r.status >= 400 and problems.append(f"{r.status} {r.url}"))
+    tab.on("request", lambda r: re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) or problems.append(r.url))
+    tab.on("pageerror", lambda e: problems.append(str(e)))
+    return problems
+
+
+@pytest.mark.parametrize("name, page", [("stratified_bootstrap", "core/"), ("BattleEnv", "smac/")])
+def test_search_finds_exported_names(site, tab, name, page):
+    problems = watch(tab)
+    tab.goto(f"{site}/index.html", wait_until="networkidle")
+    tab.locator(".md-search__input").fill(name)
+    hit = tab.locator(f".md-search-result__link[href*='{page}']").first
+    hit.wait_for()
+    assert name.split("_")[0].lower() in hit.inner_text().lower()
+    hit.click()
+    tab.wait_for_url(f"**/{page}**")
+    assert name in tab.content()
+    assert problems == []
+
+
+def test_chapters_are_whole(site, tab):
+    """Equations, plots and links of a chapter; the picture and the links of the first page."""
+    problems = watch(tab)
+    tab.goto(f"{site}/core/40_stats.html", wait_until="networkidle")
+    assert tab.locator("math").count() > 5 and tab.locator("math[display=block]").first.bounding_box()["height"] > 10
+    assert "$$" not in tab.content() and "#| export" not in tab.content() and "mathjax" not in tab.content().lower()
+    assert tab.locator(".jp-RenderedImage img").first.evaluate("i => i.complete && i.naturalWidth") > 100
+    tab.goto(f"{site}/index.html", wait_until="networkidle")
+    links = tab.eval_on_selector_all(".jupyter-wrapper a[href]", "as => as.map(a => a.href)")
+    pages = {link.split("#")[0] for link in links if link.startswith(site)}
+    assert len(pages) > 20
+    for page in sorted(pages):
+        assert tab.request.get(page).status == 200, page
+    assert problems == []
