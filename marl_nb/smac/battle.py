@@ -336,7 +336,7 @@ def game_loop(r, s, slots):
     shuffle(s, slots, n)
     for k in range(n):
         i = slots[k]
-        if s.health[i] > 0.0: update_unit(r, s, i)
+        if i >= 0 and s.health[i] > 0.0: update_unit(r, s, i)  # `i >= 0` spares the code for negative indices
 
 # %% ../../nbs/smac/30_battle.ipynb #56a1696c
 @kernel
