@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,26 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def copy_repository() -> Callable[[Path], Path]:
+    """Copies the repository's sources to a new folder."""
+    def copy(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        for name in SOURCES:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            elif source.exists():
+                shutil.copy(source, folder / name)
+        return folder
+
+    return copy
+
+
 @pytest.fixture
-def repository(tmp_path) -> Path:
+def repository(copy_repository, tmp_path) -> Path:
     """A copy of the repository's sources that a test may damage."""
-    for name in SOURCES:
-        source, target = ROOT / name, tmp_path / "repository" / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        elif source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-    return tmp_path / "repository"
+    return copy_repository(tmp_path / "repository")
 
 
 @pytest.fixture

@@ -45,8 +45,6 @@ def test_search_finds_exported_names(site, tab, name, page):
     tab.goto(f"{site}/index.html", wait_until="networkidle")
     tab.locator(".md-search__input").fill(name)
     hit = tab.locator(f".md-search-result__link[href*='{page}']").first
-    hit.wait_for()
-    assert name.split("_")[0].lower() in hit.inner_text().lower()
     hit.click()
     tab.wait_for_url(f"**/{page}**")
     assert name in tab.content()

@@ -106,6 +106,7 @@ def write_pages(docs: Path) -> list[Any]:
         nbformat.write(chapter(notebook), page)
     shutil.copytree(ROOT / "figures", docs / "figures", dirs_exist_ok=True)
     shutil.copy(ROOT / "CONTRIBUTING.md", docs)
+    (docs / "wide.css").write_text(".md-grid { max-width: 72rem }\n")  # room for lines of 100 characters
     folders = {p.parent.name: p.parent for p in paths if p.parent.name != "nbs"}
     nav: list[Any] = [{"Home": "index.ipynb"}]
     for series in sorted(folders, key=lambda s: (SERIES.index(s) if s in SERIES else len(SERIES), s)):

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -277,12 +277,13 @@ def _executor(workers: int, scheduler: str | None, batch: str) -> Iterator[Any]:
         return
     from dask.distributed import Client, LocalCluster
 
-    options: dict[str, Any] = dict(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+    options: dict[str, Any] = dict(n_workers=workers, threads_per_worker=1, memory_limit=0,
+                                   dashboard_address="127.0.0.1:0")  # None would take port 8787 on all interfaces
     with Client(scheduler, timeout=20) if scheduler else LocalCluster(**options).get_client() as client:
         if client.cluster: client.run(_ignore_interrupt)
         try: yield client.get_executor(pure=False)
         finally:
-            client.run(_stop, batch)
+            with suppress(OSError): client.run(_stop, batch)  # fails if the scheduler is gone
             if client.cluster: client.cluster.close()
 
 
@@ -327,18 +328,18 @@ def read_batch(
 
 
 def _scalars(result: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    "The numbers and texts of a nested result; inner keys are joined by dots."
+    "The numbers and texts of a nested result; inner keys are joined by dots, and what is below `config` is left out."
     flat: dict[str, Any] = {}
     for key, value in result.items():
         if isinstance(value, Mapping): flat |= _scalars(value, f"{prefix}{key}.")
         elif not isinstance(value, list): flat[prefix + key] = value
-    return flat
+    return {k: v for k, v in flat.items() if not k.startswith("config.")}
 
 
 def table(
     records: list[RunRecord],  # records of one batch
 ) -> Any: # DataFrame, one row a run: name, status, parameters, scalar results, seconds, attempts, id
-    "The records as a table; lists stay in the records."
+    "The records as a table; lists and a result's `config` stay in the records."
     import pandas as pd
 
     rows = []
@@ -386,7 +387,7 @@ def _lost(error: BaseException, text: str, running: Path) -> dict[str, Any]:
 
 def _run_all(spec: BatchSpec, todo: list[Run], executor: Any, batch: str, show: Callable[[str], Any]) -> None:
     "Run and store `todo`, with a line for every run that ends."
-    from concurrent.futures import as_completed
+    from concurrent.futures import CancelledError, as_completed
 
     out, source = Path(spec.out).absolute(), Path(spec.notebook).absolute()
     text = source.read_text(encoding="utf-8")
@@ -401,6 +402,7 @@ def _run_all(spec: BatchSpec, todo: list[Run], executor: Any, batch: str, show: 
     for done, future in enumerate(as_completed(futures), 1):
         run = futures[future]
         try: outcome = future.result()
+        except CancelledError: raise ConnectionError("the scheduler went away; the runs that ended are kept") from None
         except Exception as e: outcome = _lost(e, text, out / f"{run.id}.running.ipynb")
         record = _store(out, spec.notebook, run, outcome)
         left = (time.monotonic() - start) / done * (len(todo) - done)
@@ -409,13 +411,18 @@ def _run_all(spec: BatchSpec, todo: list[Run], executor: Any, batch: str, show: 
              f"  (about {left:.0f} s left){why}")
 
 
+def _say(line: str) -> None:
+    "Print a progress line, at once even into a log file."
+    print(line, flush=True)
+
+
 def run_batch(
     spec: BatchSpec,  # what to run
     workers: int = 1,  # processes on this machine; 0 runs in this process
     scheduler: str | None = None,  # address of a dask scheduler to use instead
     only: str | None = None,  # "failed": only what failed before; None: everything that is not ok
     dry_run: bool = False,  # only say what would run
-    show: Callable[[str], Any] = print,  # where the progress lines go
+    show: Callable[[str], Any] = _say,  # where the progress lines go
 ) -> Any: # DataFrame of the finished runs, also written to <out>/table.parquet
     "Run what is not finished; `ValueError` for a wrong argument or batch, `OSError` if `out` cannot be written."
     _count("workers", workers)
@@ -465,7 +472,9 @@ def command(
     args = parser.parse_args(argv)
     spec = load_spec(args.spec)
     result = run_batch(spec, args.workers, args.scheduler, args.only, args.dry_run)
-    if len(result): print(result.drop(columns=["id", "attempts"]).to_string(index=False, max_colwidth=40))
+    if len(result):
+        same = [c for c in result if len(result) > 1 and c not in ("status", "seconds") and result[c].nunique() == 1]
+        print(result.drop(columns=["id", "attempts", *same], errors="ignore").to_string(index=False, max_colwidth=40))
     if args.dry_run or result.empty: return 0
     print(f"\n{(result.status == 'ok').sum()} ok, {(result.status == 'failed').sum()} failed; records in {spec.out}")
     return int((result.status == "failed").any())

@@ -160,7 +160,8 @@ def _svg(draw: Any, records: Sequence[RunRecord]) -> str:
 def _show(value: Any) -> str:
     "A value of a table as HTML text."
     if value is None or value != value: return ""
-    if isinstance(value, float | np.floating): return f"{value:.4g}"
+    if isinstance(value, float): return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    if isinstance(value, Mapping): value = ", ".join(f"{k} = {v}" for k, v in value.items())
     return html.escape(str(value))
 
 
@@ -209,7 +210,7 @@ def _failures(records: Sequence[RunRecord]) -> str:
 def report(
     runs: str | Path,  # folder of a batch
     out: str | Path | None = None,  # the page to write; None: report.html in `runs`
-    replay: str | Path | None = None,  # an HTML replay of one episode to put into the page
+    replay: str | Path | None = None,  # an HTML replay to put into the page; None: the first replay.html of a run
 ) -> Path: # the page
     "Write one self-contained HTML page about a batch."
     runs = Path(runs)
@@ -220,7 +221,8 @@ def report(
               "not run": len(batch["runs"]) - len(records)}
     chips = [f"{n} {name}" for name, n in counts.items() if n or name == "runs"]
     chips.append(f"{sum(r.seconds for r in records) / 60:.1f} minutes of run time")
-    film = html.escape(Path(replay).read_text(encoding="utf-8"), quote=True) if replay else ""
+    films = [replay] if replay else [f for r in ok if (f := runs / r.name / "replay.html").exists()]
+    film = html.escape(Path(films[0]).read_text(encoding="utf-8"), quote=True) if films else ""
     about = _pairs({k: v for k, v in spec.items() if v not in (None, "", {}, []) and k not in ("out", "title")})
     machine = _pairs(records[0].versions) if records else ""
     sections = [
@@ -228,8 +230,8 @@ def report(
                  "thin lines are single runs.</p>", _figure(_svg(curves_figure, records))),
         _section("Final win rates", "<p class='soft'>Last evaluation of every run, with the exact 95 % binomial "
                  "interval over its episodes.</p>", _figure(_svg(win_rates_figure, records))),
-        _section("Replay", f'<iframe sandbox="allow-scripts" title="replay" srcdoc="{film}"></iframe>' if film else ""),
         _section("Failed runs", _failures(records)),
+        _section("Replay", f'<iframe sandbox="allow-scripts" title="replay" srcdoc="{film}"></iframe>' if film else ""),
         _section("Runs", _runs_table(batch, records, runs, out)),
         f'<div class="columns">{_section("Specification", about)}{_section("Machine and versions", machine)}</div>',
     ]
@@ -266,7 +268,7 @@ def report_command(
     parser = argparse.ArgumentParser(prog="marl-nb report", description="Write one HTML page about a batch.")
     parser.add_argument("runs", metavar="RUNS", help="folder of a batch")
     parser.add_argument("--out", metavar="FILE", help="the page (RUNS/report.html)")
-    parser.add_argument("--replay", metavar="FILE", help="an HTML replay to put into the page")
+    parser.add_argument("--replay", metavar="FILE", help="an HTML replay to put into the page (the first RUNS/*/replay.html)")
     args = parser.parse_args(argv)
     print(report(args.runs, args.out, args.replay))
     return 0

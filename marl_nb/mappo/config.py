@@ -25,8 +25,8 @@ class MAPPOConfig:
     entropy_coefficient: float = 0.01  # reward for an undecided policy, per nat
     huber_delta: float = 10.0  # where the value loss turns from square to linear, normalised units
     value_norm_decay: float = 0.99999  # memory of the running return statistics, per update
-    actor_lr: float = 5e-4  # Adam step size of the actor
-    critic_lr: float = 5e-4  # Adam step size of the critic
+    actor_lr: float = 1e-3  # Adam step size of the actor
+    critic_lr: float = 1e-3  # Adam step size of the critic
     lr_schedule: str = "constant"  # "constant", or "linear" down to 0 at total_steps
     adam_eps: float = 1e-5  # Adam's epsilon
     max_grad_norm: float = 10.0  # gradients are scaled down to this norm, actor and critic each
