@@ -27,10 +27,11 @@ def random_actions(available, stream, actions):
             n = 0
             for k in range(choices): n += available[e, a, k]
             left = np.int64(((random_bits(stream) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
-            for k in range(choices):
-                if available[e, a, k]:
-                    if left == 0: actions[e, a] = k
-                    left -= 1
+            action, seen = 0, 0
+            for k in range(choices):  # without branches
+                action += k * (available[e, a, k] & (seen == left))
+                seen += available[e, a, k]
+            actions[e, a] = action
 
 
 def random_play(
