@@ -473,8 +473,8 @@ def command(
     spec = load_spec(args.spec)
     result = run_batch(spec, args.workers, args.scheduler, args.only, args.dry_run)
     if len(result):
-        same = [c for c in result if len(result) > 1 and c not in ("status", "seconds") and result[c].nunique() == 1]
-        print(result.drop(columns=["id", "attempts", *same], errors="ignore").to_string(index=False, max_colwidth=40))
+        hidden = ["id", "attempts", *spec.base]
+        print(result.drop(columns=hidden, errors="ignore").to_string(index=False, max_colwidth=40))
     if args.dry_run or result.empty: return 0
     print(f"\n{(result.status == 'ok').sum()} ok, {(result.status == 'failed').sum()} failed; records in {spec.out}")
     return int((result.status == "failed").any())

@@ -268,7 +268,7 @@ def report_command(
     parser = argparse.ArgumentParser(prog="marl-nb report", description="Write one HTML page about a batch.")
     parser.add_argument("runs", metavar="RUNS", help="folder of a batch")
     parser.add_argument("--out", metavar="FILE", help="the page (RUNS/report.html)")
-    parser.add_argument("--replay", metavar="FILE", help="an HTML replay to put into the page (the first RUNS/*/replay.html)")
+    parser.add_argument("--replay", metavar="FILE", help="an HTML replay for the page (RUNS/*/replay.html)")
     args = parser.parse_args(argv)
     print(report(args.runs, args.out, args.replay))
     return 0

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -248,7 +249,7 @@ class BattleEnv:
         )
         start_step(self._progress, self.n_envs)
         for i, helper in enumerate(self._helpers):
-            if helper.done(): self._helpers[i] = self._pool.submit(help_steps, *arguments, i + 1)
+            if helper.done(): self._helpers[i] = self._pool.submit(partial(help_steps, *arguments, i + 1))
         take_lanes(*arguments, 0)
         wait_for_lanes(self._progress, self.n_envs)
         return self.time_step
