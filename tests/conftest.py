@@ -48,14 +48,22 @@ def port() -> int:
         return s.getsockname()[1]
 
 
-@pytest.fixture
-def tab():
-    """A page of headless Chromium; the tests that need it are skipped where there is none."""
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium; the tests that need it are skipped where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = [p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p]
     if not found:
         pytest.skip("no Chromium on this machine")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
-        yield chromium.new_page(viewport={"width": 1300, "height": 900})
+        yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """A new page of the browser."""
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    yield page
+    page.close()

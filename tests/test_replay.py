@@ -1,6 +1,5 @@
 """The replay player in a headless browser, and replay files that were damaged on the way."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -30,19 +29,6 @@ def duel() -> Replay:
         x=x, y=y, health=health, shield=shield / 2, cooldown=np.zeros((FRAMES, 4)), shot_target=shot, actions=actions,
         reward=np.full(FRAMES, 0.5),
     )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium; the tests that need it are skipped where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = [p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p]
-    if not found:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
