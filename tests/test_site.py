@@ -43,7 +43,8 @@ def watch(tab) -> list[str]:
 def test_search_finds_exported_names(site, tab, name, page):
     problems = watch(tab)
     tab.goto(f"{site}/index.html", wait_until="networkidle")
-    tab.locator(".md-search__input").fill(name)
+    tab.locator(".md-search__input").click()
+    tab.keyboard.type(name, delay=30)  # key by key, as a person does: the search listens to every key
     hit = tab.locator(f".md-search-result__link[href*='{page}']").first
     hit.click()
     tab.wait_for_url(f"**/{page}**")
