@@ -197,7 +197,7 @@ class BattleEnv:
         options: Options | None = None,  # SMAC's switches, None: SMAC's defaults
     ):
         "Raises `ValueError` for an unknown scenario or a count below 1."
-        self.scenario = scenarios.get(scenario) if isinstance(scenario, str) else scenario
+        self.scenario = scenario if isinstance(scenario, Scenario) else scenarios.get(scenario)
         self.options = options or Options()
         self.n_envs = _count("n_envs", n_envs)
         self.threads = _count("threads", len(os.sched_getaffinity(0)) if threads is None else threads)
@@ -274,13 +274,17 @@ class BattleEnv:
             raise ValueError(f"snapshots: expected them from {self._source}, got some from {snapshots.source}")
         if len(snapshots) != len(index):
             raise ValueError(f"snapshots: expected one for each of {len(index)} lanes, got {len(snapshots)}")
+        if len(np.unique(index)) < len(index):
+            raise ValueError(f"lanes: expected every lane at most once, got {index.tolist()}")
+        expected = {k: (a.shape[1:], a.dtype) for k, a in self._state._asdict().items()}
+        got = {k: (a.shape[1:], a.dtype) for k, a in snapshots.arrays.items()}
+        if wrong := sorted(k for k in expected | got if expected.get(k) != got.get(k)):
+            raise ValueError(f"snapshots: expected the arrays of this version, these differ: {', '.join(wrong)}")
+        keys = snapshots.arrays["key"] if noise is None else np.asarray(noise)
+        if keys.shape != index.shape or keys.dtype != np.uint64:
+            raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {keys.shape} of {keys.dtype}")
         for name, array in self._state._asdict().items(): array[index] = snapshots.arrays[name]
-        if noise is not None:
-            noise = np.asarray(noise)
-            if noise.shape != index.shape or noise.dtype != np.uint64:
-                got = f"{noise.shape} of {noise.dtype}"
-                raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {got}")
-            self._state.key[index], self._state.draws[index] = noise, 0
+        if noise is not None: self._state.key[index], self._state.draws[index] = keys, 0
         begin(self._rules, self._switches, self._state, self._out, index, False)
         return self.time_step
 
@@ -323,10 +327,11 @@ class BattleEnv:
         return f"BattleEnv {self.scenario.name} {self.options}"
 
     def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray:
-        index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes, dtype=np.int64)
-        if index.ndim != 1 or (len(index) and not 0 <= index.min() <= index.max() < self.n_envs):
+        index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes)
+        numbers = index.ndim == 1 and (index.dtype.kind in "iu" or not len(index))
+        if not numbers or (len(index) and not 0 <= index.min() <= index.max() < self.n_envs):
             raise ValueError(f"lanes: expected numbers from 0 to {self.n_envs - 1}, got {lanes!r}")
-        return index
+        return index.astype(np.int64)
 
 
 def _count(name: str, value: int) -> int:
