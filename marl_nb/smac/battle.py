@@ -225,7 +225,8 @@ def walk(r, s, i, goal_x, goal_y):
             s.waited[i] += 1
             return other
         cross = dx * (s.y[other] - s.y[i]) - dy * (s.x[other] - s.x[i])
-        side = 1.0 if cross < -1e-9 or (cross < 1e-9 and i % 2 == 0) else -1.0
+        if abs(cross) < 1e-9: side = 1.0 if random_bits(s) & np.uint64(1) else -1.0
+        else: side = 1.0 if cross < 0.0 else -1.0
         h = math.sqrt(0.5)
         for _ in range(2):
             if try_step(r, s, i, h * (dx - side * dy), h * (dy + side * dx)) == -1: return other

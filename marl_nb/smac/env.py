@@ -19,11 +19,12 @@ import numpy as np
 from ..core.config import from_mapping
 from ..core.kernels import atomic_add, atomic_set, kernel
 from ..core.protocols import Capabilities, Snapshots, TimeStep
-from ..core.seeding import child_seed, lane_keys
+from ..core.seeding import check_seed, child_seed, lane_keys
 from . import scenarios
 from .battle import advance, allocate, compile_rules, lane, start_battle
 from marl_nb.smac.observation import (
     Options,
+    max_reward,
     n_actions,
     obs_size,
     score,
@@ -203,6 +204,8 @@ class BattleEnv:
         self.threads = _count("threads", len(os.sched_getaffinity(0)) if threads is None else threads)
         self._rules, self._switches = compile_rules(self.scenario), switches(self.options)
         r = self._rules
+        if self.options.reward_scale and not max_reward(r, self._switches) > 0:
+            raise ValueError("reward_win, reward_death_value: expected a largest return above 0 to scale by")
         self.n_agents, self.n_enemies, self.episode_limit = r.n_agents, r.n_enemies, r.limit
         self.n_actions = n_actions(r)
         self.obs_size, self.state_size = obs_size(r, self._switches), state_size(r, self._switches)
@@ -215,7 +218,7 @@ class BattleEnv:
         self._helpers = [self._pool.submit(int) for _ in range(helpers)]
         self._out = _outputs(n_envs, r.n_agents, r.n_enemies, self.n_actions, self.obs_size, self.state_size)
         self.time_step = TimeStep(*self._out[:-1])
-        self.reset(seed)
+        self.reset(check_seed(seed))
 
     def reset(
         self,
@@ -272,14 +275,18 @@ class BattleEnv:
         index = self._lanes(lanes)
         if snapshots.source != self._source:
             raise ValueError(f"snapshots: expected them from {self._source}, got some from {snapshots.source}")
-        if len(snapshots) != len(index):
-            raise ValueError(f"snapshots: expected one for each of {len(index)} lanes, got {len(snapshots)}")
         if len(np.unique(index)) < len(index):
             raise ValueError(f"lanes: expected every lane at most once, got {index.tolist()}")
         expected = {k: (a.shape[1:], a.dtype) for k, a in self._state._asdict().items()}
         got = {k: (a.shape[1:], a.dtype) for k, a in snapshots.arrays.items()}
         if wrong := sorted(k for k in expected | got if expected.get(k) != got.get(k)):
             raise ValueError(f"snapshots: expected the arrays of this version, these differ: {', '.join(wrong)}")
+        for name, array in snapshots.arrays.items():
+            if len(array) != len(index):
+                raise ValueError(f"snapshots: expected one for each of {len(index)} lanes, got {len(array)}")
+            units = array if name in ("target", "shot_target") else np.zeros(1)
+            if not np.isfinite(array).all() or (units < -1).any() or (units >= self.n_agents + self.n_enemies).any():
+                raise ValueError(f"snapshots: {name} holds a value that no battle can have")
         keys = snapshots.arrays["key"] if noise is None else np.asarray(noise)
         if keys.shape != index.shape or keys.dtype != np.uint64:
             raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {keys.shape} of {keys.dtype}")
@@ -324,7 +331,8 @@ class BattleEnv:
 
     @property
     def _source(self) -> str:
-        return f"BattleEnv {self.scenario.name} {self.options}"
+        rules = hashlib.blake2b(repr([np.asarray(v).tolist() for v in self._rules]).encode(), digest_size=4).hexdigest()
+        return f"BattleEnv {self.scenario.name} {rules} {self.options}"
 
     def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray:
         index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes)

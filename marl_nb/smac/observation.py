@@ -41,6 +41,9 @@ class Options:
     reward_scale_rate: float = 20.0
 
     def __post_init__(self):
+        for name in ("death_value", "negative_scale", "win", "defeat", "scale_rate"):
+            value = getattr(self, f"reward_{name}")
+            if not math.isfinite(value): raise ValueError(f"reward_{name}: expected a finite number, got {value!r}")
         if not self.reward_scale_rate > 0:
             raise ValueError(f"reward_scale_rate: expected a number above 0, got {self.reward_scale_rate!r}")
 

@@ -68,9 +68,9 @@ class Scenario:
     def placement(self) -> tuple[tuple[Unit, float, float], ...]:
         "Every unit with its starting position, in slot order."
         taken: list[tuple[Unit, float, float]] = []
-        for spawn in self.allies: _place(spawn, taken, self)
+        for spawn in self.allies: _place(spawn, taken, self, _direction(self.allies, self.enemies))
         allies = sorted(taken, key=lambda p: (p[0].name, p[1], p[2]))
-        for spawn in self.enemies: _place(spawn, taken, self)
+        for spawn in self.enemies: _place(spawn, taken, self, _direction(self.enemies, self.allies))
         return tuple(allies + taken[len(allies) :])
 
     @property
@@ -109,11 +109,18 @@ class Scenario:
         return np.array([float(u.shield) for u in self.units])
 
 # %% ../../nbs/smac/20_scenarios.ipynb #d2214a77
-def _place(spawn: Spawn, taken: list, scenario: "Scenario") -> None:
+def _direction(own: tuple[Spawn, ...], other: tuple[Spawn, ...]) -> float:
+    "Angle from the centre of one team's spawn points to the other's."
+    (x, y), (a, b) = (np.mean([s.at for s in team], axis=0) for team in (own, other))
+    return math.atan2(b - y, a - x)
+
+
+def _place(spawn: Spawn, taken: list, scenario: "Scenario", facing: float) -> None:
     "Append `spawn.count` units to `taken`, each at the nearest free lattice point."
     pitch, reach = spawn.unit.separation, 40
     lattice = [(i + j / 2, j * math.sqrt(3) / 2) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)]
-    lattice.sort(key=lambda p: (round(math.hypot(*p), 6), round(math.atan2(p[1], p[0]) % math.tau, 6)))
+    turn = lambda p: round((math.atan2(p[1], p[0]) - facing) / math.tau % 1, 6) % 1
+    lattice.sort(key=lambda p: (round(math.hypot(*p), 6), turn(p)))
     spots = ((spawn.at[0] + pitch * i, spawn.at[1] + pitch * j) for i, j in lattice)
     left = spawn.count
     for x, y in spots:
