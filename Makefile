@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself; a second call finds it ready.
-#   make demo      train, evaluate and attribute on the embedded simulator, end with a report page
+#   make demo      train and evaluate on the embedded simulator, end with a report page and figures
 #   make test      everything that is tested            make docs   build the site into site/
 #   make bench     measure speed                         make lab    JupyterLab in this environment
 #   make soak      long tests                            make clean  remove what can be made again
@@ -32,6 +32,7 @@ $(READY): constraints.txt settings.ini setup.py
 
 demo: $(READY)
 	$(BIN)/marl-nb batch batches/demo.yaml --workers $(WORKERS)
+	$(BIN)/marl-nb plot runs/demo
 	$(BIN)/marl-nb report runs/demo
 	@echo "The report: $(CURDIR)/runs/demo/report.html"
 

@@ -1,5 +1,6 @@
 """MAPPO as a process: killed and resumed, in battles, with and without a progress bar."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,17 @@ def test_killed_before_the_first_checkpoint(whole, tmp_path):
         train(MAPPOConfig(**CONFIG), FailingBattles(20), battles(8), out=out, progress=False)
     assert not (out / "checkpoint.safetensors").exists()
     train(MAPPOConfig(**CONFIG), battles(16), battles(8), out=out, resume=True, progress=False)
+    assert_same(whole, out)
+
+
+def test_lost_logs_come_back_with_the_checkpoint(whole, tmp_path):
+    """The checkpoint holds the rows of both logs: missing or cut files are written anew on resuming."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    (out / "progress.csv").unlink()
+    (out / "evaluations.csv").write_text("env_steps,win")
+    train(MAPPOConfig(**CONFIG), battles(16), battles(8), out=out, resume=True, progress=False)
+    assert len(rows(out, "evaluations.csv")) == 6
     assert_same(whole, out)
 
 

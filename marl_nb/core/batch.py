@@ -8,6 +8,7 @@ __all__ = ['parse_seeds', 'BatchSpec', 'load_spec', 'run_id', 'Run', 'plan', 've
 
 # %% ../../nbs/core/60_batch.ipynb #b96a9883
 import argparse
+import ast
 import dataclasses
 import hashlib
 import itertools
@@ -124,21 +125,25 @@ class Run:
 
 
 def _check_params(known: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-    "`ValueError` for a parameter the notebook lacks, that is not JSON, or that is text where a number is meant."
+    "`ValueError` for a parameter the notebook lacks, that is not JSON, or of another kind than its default."
     names = ", ".join(known) or "none (no cell has the tag `parameters`)"
     for name, value in params.items():
         if name not in known: raise ValueError(f"{name}: unknown parameter; parameters of the notebook: {names}")
         if name == "out": raise ValueError("out: set by the batch, not by base or grid")
         try: plain(value, name)
         except TypeError as e: raise ValueError(str(e)) from e
-        if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", known[name]["default"]):
-            raise ValueError(f"{name}: expected a number, got the text {value!r} (in YAML write 5.0e-4, not 5e-4)")
+        try: default = ast.literal_eval(known[name]["default"])
+        except (ValueError, SyntaxError): continue  # an expression: anything may be meant
+        kinds: Any = {bool: bool, int: int, float: (int, float), str: str}.get(type(default), object)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds not in (bool, object)):
+            hint = " (in YAML write 5.0e-4, not 5e-4)" if isinstance(value, str) else ""
+            raise ValueError(f"{name}: expected {type(default).__name__}, got {value!r}{hint}")
 
 
 def _run_name(template: str, params: Mapping[str, Any], id: str) -> str:
     "The readable part of a run's name and its id."
     try: readable = re.sub(r"[^A-Za-z0-9._=+-]+", "_", template.format(**params)).strip(".")
-    except (KeyError, IndexError, ValueError) as e:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
         raise ValueError(f"name: cannot fill {template!r} ({e}); parameters: {', '.join(params)}") from e
     return f"{readable}-{id}" if readable else id
 
@@ -321,7 +326,9 @@ def read_batch(
     out = Path(out)
     if not (out / "batch.json").exists(): raise FileNotFoundError(f"{out}: no batch.json, not the folder of a batch")
     batch = read_json(out / "batch.json")
-    if not isinstance(batch, dict) or not {"spec", "runs"} <= set(batch):
+    whole = isinstance(batch, dict) and isinstance(batch.get("spec"), dict) and isinstance(batch.get("runs"), list)
+    needed = {"id", "name", "params"}
+    if not whole or "notebook" not in batch["spec"] or not all(needed <= set(run) for run in batch["runs"]):
         raise ValueError(f"{out / 'batch.json'}: not the plan of a batch")
     files = [out / f"{run['id']}.json" for run in batch["runs"]]
     return batch, [RunRecord.read(f) for f in files if f.exists()]

@@ -39,7 +39,8 @@ def evaluate(
     greedy: bool = True,  # most likely actions
 ) -> EvalResult: # over lanes * episodes_per_lane episodes
     "Play a fixed number of episodes in every lane."
-    if episodes_per_lane < 1: raise ValueError(f"episodes_per_lane: expected at least 1, got {episodes_per_lane}")
+    if not isinstance(episodes_per_lane, int) or episodes_per_lane < 1:
+        raise ValueError(f"episodes_per_lane: expected an integer of at least 1, got {episodes_per_lane!r}")
     step = env.reset(child_seed(seed, "environment"))
     E, keys = len(step.reward), child_seed(seed, "policy")
     memory, ended, t = policy.initial_memory(E), np.zeros(E, int), 0

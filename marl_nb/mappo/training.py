@@ -35,15 +35,11 @@ class Log:
     def __init__(
         self,
         path: Path | None,  # None: memory only
-        until: int | None = None,  # keep the file's rows up to this many env_steps; None: begin anew
+        rows: list[dict[str, float]],  # what the log begins with; grows with it
     ):
-        self.path, self.rows = path, []
+        self.path, self.rows = path, rows
         if path is None: return
-        if until is not None and path.exists():
-            with path.open(newline="") as f: whole = [r for r in csv.DictReader(f) if None not in r.values()]
-            old = (r for r in whole if int(r["env_steps"]) <= until)
-            self.rows = [{k: int(v) if v.isdigit() else float(v) for k, v in r.items()} for r in old]
-        text = [",".join(self.rows[0])] + [",".join(map(str, r.values())) for r in self.rows] if self.rows else []
+        text = [",".join(rows[0])] + [",".join(map(str, r.values())) for r in rows] if rows else []
         write_bytes(path, "".join(line + "\n" for line in text).encode())
 
     def append(
@@ -80,6 +76,7 @@ class Trainer:
         self.rollout = Rollout(config.rollout_steps, self.n_envs, **self.policy.sizes)
         self.keys = child_seed(config.seed, "policy")
         self.time = self.evaluations = 0  # steps played in each lane; evaluations made
+        self.rows: dict[str, list[dict[str, float]]] = {"progress": [], "evaluations": []}  # of the two logs
 
     @property
     def env_steps(self) -> int:
@@ -138,7 +135,8 @@ def save_checkpoint(
              "env": snapshot.arrays}
     save_arrays(path, "checkpoint", {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()},
                 {"config": to_dict(trainer.config), "time": trainer.time, "evaluations": trainer.evaluations,
-                 "iteration": trainer.learner.iteration, "source": snapshot.source, "seconds": seconds})
+                 "iteration": trainer.learner.iteration, "source": snapshot.source, "seconds": seconds,
+                 "rows": trainer.rows})
 
 
 def load_checkpoint(
@@ -162,6 +160,7 @@ def load_checkpoint(
     except ValueError as e:
         raise ValueError(f"{path}: does not fit this training ({e})") from e
     trainer.memory, trainer.time, trainer.evaluations = parts["memory"], about["time"], about["evaluations"]
+    trainer.rows = about["rows"]
     return about["seconds"]
 
 # %% ../../nbs/mappo/80_training.ipynb #39238db1
@@ -204,18 +203,18 @@ def train(
     "Train MAPPO; sets torch's number of threads."
     if resume and out is None: raise ValueError("resume: expected a folder `out` to resume from, got None")
     torch.set_num_threads(config.threads)
-    trainer, before, until = Trainer(config, env, eval_env), 0.0, None
+    trainer, before = Trainer(config, env, eval_env), 0.0
     folder = None if out is None else Path(out)
     if folder is not None:
         checkpoint = folder / "checkpoint.safetensors"
         if not resume and (folder / "config.json").exists():
             raise ValueError(f"out: {folder} already holds a run; resume it or choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        if resume and checkpoint.exists(): before, until = load_checkpoint(trainer, checkpoint), trainer.env_steps
+        if resume and checkpoint.exists(): before = load_checkpoint(trainer, checkpoint)
         about = {"algorithm": "MAPPO", "config": to_dict(config), "sizes": trainer.policy.sizes}
         write_json(folder / "config.json", about | {"n_envs": trainer.n_envs})
-    log = Log(folder and folder / "progress.csv", until)
-    evaluations = Log(folder and folder / "evaluations.csv", until)
+    log = Log(folder and folder / "progress.csv", trainer.rows["progress"])
+    evaluations = Log(folder and folder / "evaluations.csv", trainer.rows["evaluations"])
     start = time.perf_counter() - before
     with _bar(config.total_steps, trainer.env_steps, progress) as bar:
         while trainer.env_steps < config.total_steps and not _stopped(config, evaluations.rows):
