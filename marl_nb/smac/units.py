@@ -19,7 +19,7 @@ LOOPS_PER_STEP = 8  # game loops in one environment step (SMAC's step_mul)
 # %% ../../nbs/smac/10_units.ipynb #63d1749c
 @cache
 def package_data() -> dict:
-    "The packaged facts of the SMAC maps: `units`, `terrains`, `scenarios`."
+    "The packaged facts of the SMAC maps: `units`, `terrains`, `scenarios`, `generated`."
     return json.loads(files("marl_nb").joinpath("data/smac.json").read_text(encoding="utf-8"))
 
 
@@ -30,6 +30,7 @@ class Weapon:
     damage: float  # health points a hit, before armor
     range: float  # cells, edge to edge
     period: float  # seconds from the start of an attack to the start of the next
+    targets: tuple[str, ...] = ("ground",)  # planes it reaches: ground, air
     damage_point: float = 0.167  # seconds from the start of an attack to its damage
     attacks: int = 1  # hits an attack
     attack_gap: float = 0.0  # seconds between the hits of one attack
@@ -38,6 +39,13 @@ class Weapon:
     min_scan_range: float = 5.0  # cells within which targets are looked for, if the range is shorter
     melee_range: float | None = None  # range of a second, melee weapon with the same damage
     splash: Mapping | None = None  # area of effect
+
+    def reaches(
+        self,
+        target: "Unit",  # whom to shoot at
+    ) -> bool: # whether the weapon can
+        "True if the target is in one of the weapon's planes; a unit of both planes is in each."
+        return target.plane == "both" or target.plane in self.targets
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,26 @@ class Unit:
     shield: float = 0.0
     health_regeneration: float = 0.0  # points a second
     plane: str = "ground"  # ground, air or both
+    walks_cliffs: bool = False  # steps from one plateau to the next
+    smac_shoot_range: float = 6.0  # cells, centre to centre: SMACv2's range with `use_unit_ranges`
+    smac_sight_range: float = 9.0  # cells, centre to centre: the same for seeing
     acceleration: float | None = None  # cells a second squared; None: instant
     energy: tuple[float, float, float] | None = None  # start, maximum, points a second
     heal: Mapping | None = None
 
+    @property
+    def air(self) -> bool:
+        "Whether the unit flies: it knows no walls and collides with flyers alone."
+        return self.plane == "air"
+
+
+def _tuples(facts: Mapping) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+
 
 def _unit(name: str, facts: Mapping) -> Unit:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
-    if "weapon" in values: values["weapon"] = Weapon(**values["weapon"])
-    return Unit(name=name, **values)
+    values, weapon = (_tuples(part) for part in (facts, facts.get("weapon", {})))
+    return Unit(name=name, **{**values, "weapon": Weapon(**weapon) if weapon else None})
 
 
 UNITS: dict[str, Unit] = {name: _unit(name, facts) for name, facts in package_data()["units"].items()}
