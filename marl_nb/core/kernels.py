@@ -60,7 +60,8 @@ def kernel(
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = folder or before
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": True, "no_cfunc_wrapper": True}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": True}
+        options["no_cfunc_wrapper"] = True  # nobody calls kernels from C
         return numba.njit(cache=bool(folder), **options)(function)
     finally:
         config.CACHE_DIR = before

@@ -6,7 +6,26 @@
 __all__ = []
 
 # %% ../../nbs/smac/00_smac.ipynb #3bbe696d
+import importlib
+from typing import TYPE_CHECKING
+
 from . import scenarios
 from .env import BattleEnv, make
 
-__all__ = ["BattleEnv", "make", "scenarios"]
+if TYPE_CHECKING:
+    from marl_nb.smac.parallel import ParallelEnv
+    from marl_nb.smac.smac_api import SMACEnv
+
+__all__ = ["BattleEnv", "ParallelEnv", "SMACEnv", "make", "scenarios"]
+
+# %% ../../nbs/smac/00_smac.ipynb #92c42cb1
+_LATER = {"ParallelEnv": "marl_nb.smac.parallel", "SMACEnv": "marl_nb.smac.smac_api"}
+
+
+def __getattr__(name: str):
+    "A class of `_LATER`, imported now; anything else is an `AttributeError`."
+    if name not in _LATER: raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]: return sorted([*globals(), *_LATER])

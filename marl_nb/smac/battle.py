@@ -24,7 +24,7 @@ SHIELD_DELAY = 10 * LOOPS_PER_SECOND  # game loops without damage until a shield
 @kernel
 def walkable(r, layer, x, y):
     "Whether a unit of that layer can be in the cell of (x, y)."
-    return 0.0 <= x < r.width and 0.0 <= y < r.height and r.grid[layer, int(x), int(y)]
+    return 0.0 <= x < r.width and 0.0 <= y < r.height and r.grid[layer, np.uint32(x), np.uint32(y)]
 
 
 @kernel
@@ -64,8 +64,8 @@ def way_point(r, s, i, goal_x, goal_y):
     "Where to head for on the way to a goal: the goal itself, or the next corner on the way round obstacles."
     if len(r.hops) == 0 or r.kinds[s.unit[i].kind].layer != 0: return goal_x, goal_y
     here = r.cell_index[int(s.x[i]), int(s.y[i])]
-    there = r.cell_index[min(max(int(goal_x), 0), r.width - 1), min(max(int(goal_y), 0), r.height - 1)]
-    if here < 0 or there < 0: return goal_x, goal_y
+    there = r.goal_index[min(max(int(goal_x), 0), r.width - 1), min(max(int(goal_y), 0), r.height - 1)]
+    if here < 0: return goal_x, goal_y
     c = r.hops[here, there]
     if c == there: return goal_x, goal_y
     return r.cells[c, 0] + 0.5, r.cells[c, 1] + 0.5
@@ -75,7 +75,7 @@ def way_point(r, s, i, goal_x, goal_y):
 def stride(r, s, i):
     "Cells unit `i` can walk in this game loop."
     k = s.unit[i].kind
-    if r.kinds[k].acceleration == 0.0: return r.kinds[k].stride
+    if not r.accelerates or r.kinds[k].acceleration == 0.0: return r.kinds[k].stride
     s.unit[i].speed = min(s.unit[i].speed + r.kinds[k].acceleration, r.kinds[k].stride)
     return s.unit[i].speed
 
@@ -202,7 +202,8 @@ def shoot(r, s, i, j):
     "The shot goes off; `windup`, at most 0 now, is the fraction of a game loop by which it is late."
     k = s.unit[i].kind
     if s.unit[i].strikes == 0:
-        s.unit[i].cooldown = r.kinds[k].period - r.kinds[k].damage_point - 1.0 + 3.0 * random_uniform(s) + s.unit[i].windup
+        pause = r.kinds[k].period - r.kinds[k].damage_point - 1.0 + 3.0 * random_uniform(s)
+        s.unit[i].cooldown = pause + s.unit[i].windup
         s.unit[i].strikes = r.kinds[k].attacks if r.kinds[k].gap > 0.0 else 1
     s.unit[i].shot_target = j
     if r.kinds[k].splash == SUICIDE:
@@ -240,7 +241,8 @@ def heal(r, s, i, j):
     elif not within(s, i, j, r.kinds[k].range): walk(r, s, i, s.x[j], s.y[j])
     else:
         s.unit[i].walking = 0
-        points = min(r.kinds[k].heal_rate, r.kinds[s.unit[j].kind].health_max - s.health[j], s.unit[i].energy / r.kinds[k].heal_cost)
+        affordable = s.unit[i].energy / r.kinds[k].heal_cost
+        points = min(r.kinds[k].heal_rate, r.kinds[s.unit[j].kind].health_max - s.health[j], affordable)
         s.health[j] += points
         s.unit[j].restored += points
         s.unit[i].energy -= points * r.kinds[k].heal_cost
@@ -275,6 +277,10 @@ def fight(r, s, i, j):
 def acquire(r, s, i):
     "Update the target of a unit that looks for targets by itself."
     j, k = s.unit[i].target, s.unit[i].kind
+    if j < 0 and s.unit[i].quiet > 0:
+        s.unit[i].quiet -= 1
+        return
+    s.unit[i].quiet = 0
     if s.unit[i].order == ATTACK: return
     if r.kinds[k].heal_rate > 0.0:
         if j < 0: s.unit[i].target = nearest_patient(r, s, i)
@@ -282,11 +288,13 @@ def acquire(r, s, i):
     if j >= 0 and within(s, i, j, r.kinds[k].range + (r.kinds[k].slop if s.unit[i].windup > 0.0 else 0.0)):
         if r.threat[k, s.unit[j].kind] == THREAT: return
     first, last = opponents(r, i)
-    nearest, found, harmless, other = r.kinds[k].scan, -1, r.kinds[k].scan, -1
+    nearest, found, harmless, other, closest = r.kinds[k].scan, -1, r.kinds[k].scan, -1, math.inf
     for t in range(first, last):
         dx, dy, reach = s.x[t] - s.x[i], s.y[t] - s.y[i], nearest + s.radius[i] + s.radius[t]
-        if dx * dx + dy * dy <= reach * reach and s.health[t] > 0.0:
-            distance, threat = math.sqrt(dx * dx + dy * dy) - s.radius[i] - s.radius[t], r.threat[k, s.unit[t].kind]
+        d2 = dx * dx + dy * dy if s.health[t] > 0.0 else math.inf
+        closest = min(closest, d2)
+        if d2 <= reach * reach:
+            distance, threat = math.sqrt(d2) - s.radius[i] - s.radius[t], r.threat[k, s.unit[t].kind]
             if threat == CANNOT: continue
             healing = r.kinds[s.unit[t].kind].heal_rate > 0.0 and s.unit[t].windup > 0.0
             if threat == THREAT or healing: nearest, found = distance, t
@@ -295,7 +303,11 @@ def acquire(r, s, i):
     if found >= 0:
         if found != j: forget_attack(s, i)
         s.unit[i].target = found
-    elif j >= 0 and not within(s, i, j, r.kinds[k].sight - s.radius[i] - s.radius[j]): s.unit[i].target = -1
+    elif j >= 0:
+        if not within(s, i, j, r.kinds[k].sight - s.radius[i] - s.radius[j]): s.unit[i].target = -1
+    elif closest > 0.0:  # how long it takes until anybody can be within scan range
+        gap = math.sqrt(closest) - r.kinds[k].scan - s.radius[i] - r.widest
+        s.unit[i].quiet = int(min(max(gap / (2.0 * r.fastest) - 1.0, 0.0), 100.0))
 
 
 @kernel
@@ -316,7 +328,7 @@ def nearest_patient(r, s, i):
 def update_unit(r, s, i):
     "One game loop of one living unit."
     j = s.unit[i].target
-    if r.kinds[s.unit[i].kind].acceleration > 0.0 and s.unit[i].walking == 0: s.unit[i].speed = 0.0
+    if r.accelerates and s.unit[i].walking == 0: s.unit[i].speed = 0.0
     if j >= 0 and s.health[j] <= 0.0:
         s.unit[i].target = -1
         forget_attack(s, i)
@@ -355,7 +367,7 @@ def recover(r, s, i):
 @kernel
 def game_loop(r, s, slots):
     "One game loop: all cool down and look for targets, then the living are updated in random order."
-    n, explosive = 0, False
+    n = 0
     for i in range(len(s.x)):
         if s.health[i] > 0.0:
             slots[n] = i
@@ -363,9 +375,8 @@ def game_loop(r, s, slots):
             s.unit[i].cooldown = s.unit[i].cooldown - 1.0 if s.unit[i].cooldown > 0.0 else 0.0
             if r.recovers: recover(r, s, i)
             if r.acquires[i]: acquire(r, s, i)
-            explosive |= r.kinds[s.unit[i].kind].splash == SUICIDE
     shuffle(s, slots, n)
     for k in range(n):
         i = slots[k]
         if i >= 0 and s.health[i] > 0.0: update_unit(r, s, i)  # `i >= 0` spares the code for negative indices
-    if explosive: explode(r, s)
+    if r.explodes: explode(r, s)

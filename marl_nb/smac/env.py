@@ -10,9 +10,9 @@ __all__ = ['MIN_LANES', 'MAX_LOOKS', 'UNIT_FIELDS', 'SKIP', 'STEP', 'BEGIN', 'LO
 # %% ../../nbs/smac/50_env.ipynb #852140e3
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..core.kernels import atomic_add, atomic_set, kernel
 from ..core.protocols import Capabilities, Snapshots, TimeStep
 from ..core.seeding import check_seed, child_seed, lane_keys
 from . import scenarios
+from .features import obs_feature_names, state_feature_names
 from marl_nb.smac.observation import (
     GOES_ON,
     LOST,
@@ -77,8 +78,12 @@ def observe(r, o, s, out, rival, e, final):
     for team in range(r.sides):
         mine = team == 0
         available = out.available_actions[e] if mine else rival.available_actions[e]
-        if final: obs, state = (out.final_obs[e], out.final_state[e]) if mine else (rival.final_obs[e], rival.final_state[e])
-        else: obs, state = (out.obs[e], out.state[e]) if mine else (rival.obs[e], rival.state[e])
+        if final:
+            obs = out.final_obs[e] if mine else rival.final_obs[e]
+            state = out.final_state[e] if mine else rival.final_state[e]
+        else:
+            obs = out.obs[e] if mine else rival.obs[e]
+            state = out.state[e] if mine else rival.state[e]
         alive = out.alive[e] if mine else rival.alive[e]
         write_available(r, o, s, team, available)
         write_obs(r, o, s, team, available, obs)
@@ -161,8 +166,9 @@ def sane(states, kinds):
         s, total = lane(states, e), states.battle[e, 0].episode_return + states.battle[e, 0].max_reward
         for i in range(units):
             u = s.unit[i]
-            total += s.x[i] + s.y[i] + s.health[i] + s.radius[i] + s.separation[i] + u.shield + u.energy + u.cooldown
-            total += u.windup + u.speed + u.goal_x + u.goal_y + u.vitality + u.attack_prob + u.health_level + u.health_shown
+            total += s.x[i] + s.y[i] + s.health[i] + s.radius[i] + s.separation[i] + u.shield + u.energy
+            total += u.cooldown + u.windup + u.speed + u.goal_x + u.goal_y + u.vitality
+            total += u.attack_prob + u.health_level + u.health_shown
             low = min(u.target, u.shot_target, u.favourite, u.finder, u.blanked - 1)
             if low < -1 or max(u.target, u.shot_target, u.favourite, u.finder, u.blanked) >= units + 1: return False
             if not 0 <= u.kind < kinds or not 0 <= u.fov < 32767 or not 0 <= u.order <= 3: return False
@@ -252,11 +258,11 @@ class BattleEnv:
         "Raises `ValueError` for an unknown scenario or control, or a count below 1."
         if control not in ("allies", "both"): raise ValueError(f'control: expected "allies" or "both", got {control!r}')
         self.scenario = scenario if isinstance(scenario, Scenario) else scenarios.get(scenario)
-        self.options = from_mapping(Options, self.scenario.defaults) if options is None else options
+        self.options = _options(self.scenario, control, {}) if options is None else options
         if not isinstance(self.options, Options): raise ValueError(f"options: expected Options, got {options!r}")
         partial_sight = self.options.prob_obs_enemy < 1 or self.options.quirk_enemy_block
         if control == "both" and (partial_sight or self.options.heuristic_ai):
-            raise ValueError('control: "both" does not go with prob_obs_enemy, quirk_enemy_block or heuristic_ai')
+            raise ValueError('control: "both" needs prob_obs_enemy=1, quirk_enemy_block=False and heuristic_ai=False')
         self.control, self.autoreset = control, autoreset
         self.n_envs = _count("n_envs", n_envs)
         self.threads = _count("threads", len(os.sched_getaffinity(0)) if threads is None else threads)
@@ -278,7 +284,8 @@ class BattleEnv:
         self.time_step = TimeStep(*self._out[:-1])
         self.rival = TimeStep(*self._rival[:-1]) if r.sides == 2 else None
         self.reset(check_seed(seed))
-        if self.options.reward_scale and not all(max_return(r, o, lane.py_func(self._state, 0), t) > 0 for t in (0, 1)):
+        battle = lane.py_func(self._state, 0)
+        if self.options.reward_scale and not min(max_return(r, o, battle, t) for t in (0, 1)) > 0:
             raise ValueError("reward_win, reward_death_value: expected a largest return above 0 to scale by")
 
     def reset(
@@ -346,7 +353,8 @@ class BattleEnv:
         "Put saved points back into lanes; foreign or too many snapshots are a `ValueError`."
         index = self._lanes(lanes)
         if snapshots.source != self._source:
-            raise ValueError(f"snapshots: expected them from {self._source}, got some from {snapshots.source}")
+            raise ValueError(f"snapshots: expected them from a battle of equal rules and options, {self._source}, "
+                             f"got some from {snapshots.source}")
         if len(index) and np.bincount(index).max() > 1:
             raise ValueError(f"lanes: expected every lane at most once, got {index.tolist()}")
         expected = {k: (_plain(a[:0]).shape[1:], _plain(a[:0]).dtype) for k, a in self._state._asdict().items()}
@@ -434,9 +442,20 @@ class BattleEnv:
         return sum(a.nbytes for a in (*self._state, *self._out)) / self.n_envs
 
     @property
+    def obs_feature_names(self) -> list[str]:
+        "A name for every column of an observation of agent 0."
+        return obs_feature_names(self.scenario, self.options)
+
+    @property
+    def state_feature_names(self) -> list[str]:
+        "A name for every column of the state."
+        return state_feature_names(self.scenario, self.options)
+
+    @cached_property
     def _source(self) -> str:
-        rules = hashlib.blake2b(repr([np.asarray(v).tolist() for v in self._rules]).encode(), digest_size=4).hexdigest()
-        return f"BattleEnv {self.scenario.name} {rules} {self.options}"
+        h = hashlib.blake2b(repr(self.options).encode(), digest_size=4)
+        for value in self._rules: h.update(np.asarray(value).tobytes())
+        return f"{self.scenario.name} ({h.hexdigest()})"
 
     def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray:
         index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes)
@@ -470,6 +489,12 @@ def _outputs(envs: int, r: Rules, o: Any, team: int) -> Outputs:
     )
 
 
+def _options(scenario: Scenario, control: str, options: Mapping[str, Any]) -> Options:
+    "The options asked for, the others as the scenario wants them; two sides of agents both see all they can."
+    one_sided = ("prob_obs_enemy", "quirk_enemy_block") if control == "both" else ()
+    return from_mapping(Options, {k: v for k, v in scenario.defaults.items() if k not in one_sided} | dict(options))
+
+
 def _rebuild(arguments: tuple, snapshots: Snapshots) -> BattleEnv:
     env = BattleEnv(*arguments)
     env.restore(snapshots)
@@ -490,5 +515,4 @@ def make(
     "An environment by name; an unknown backend or option is a `ValueError` with the known ones."
     if backend != "embedded": raise ValueError(f'backend: expected "embedded", got {backend!r}')
     if not isinstance(scenario, Scenario): scenario = scenarios.get(scenario, rim)
-    chosen = from_mapping(Options, {**scenario.defaults, **options})
-    return BattleEnv(scenario, n_envs, seed, threads, chosen, control, autoreset)
+    return BattleEnv(scenario, n_envs, seed, threads, _options(scenario, control, options), control, autoreset)

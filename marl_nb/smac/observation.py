@@ -131,7 +131,8 @@ def write_enemy(r, o, s, a, e, i, j, shield, flag, row, c):
 def write_ally(r, o, s, i, j, shield, actions, row, c):
     "Append what unit `i` sees of its friend `j`; return the next column."
     shows_health = not r.stochastic_health or o.observe_health_levels
-    end = c + 4 + (1 + shield if o.obs_all_health else 0) + r.stochastic_attack + r.stochastic_health + r.type_bits + actions
+    capabilities = r.stochastic_attack + r.stochastic_health
+    end = c + 4 + (1 + shield if o.obs_all_health else 0) + capabilities + r.type_bits + actions
     dx, dy, reach = s.x[j] - s.x[i], s.y[j] - s.y[i], r.kinds[s.unit[i].kind].sight_range
     distance = math.sqrt(dx * dx + dy * dy)
     if s.health[j] <= 0.0 or not (o.fully_observable or sees(r, o, s, i, j, distance)):
@@ -240,7 +241,8 @@ def write_state(r, o, s, team, actions, row):
         row[c] = shown_health(r, s, j) if ally else s.health[j] / r.kinds[k].health_max
         c += 1
         if ally:
-            row[c] = (s.unit[j].energy if r.kinds[k].heal_rate > 0.0 else max(s.unit[j].cooldown, 0.0)) / r.kinds[k].cooldown_norm
+            ready = s.unit[j].energy if r.kinds[k].heal_rate > 0.0 else max(s.unit[j].cooldown, 0.0)
+            row[c] = ready / r.kinds[k].cooldown_norm
             c += 1
         row[c] = (s.x[j] - r.width / 2) / r.width
         row[c + 1] = (s.y[j] - r.height / 2) / r.height

@@ -6,13 +6,14 @@
 __all__ = ['STOP', 'ParallelEnv']
 
 # %% ../../nbs/smac/65_parallel.ipynb #33d3eda6
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pettingzoo
 from gymnasium import spaces
 
+from ..core.protocols import TimeStep
 from ..core.seeding import check_seed
 from .env import make
 from .scenarios import Scenario
@@ -33,26 +34,35 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         seed: int | None = None,  # None: a new one; `reset(seed)` begins anew
         mask: str = "observation",  # where the action masks are: in the "observation" or in the "info"
         render_mode: str | None = "rgb_array",  # None: `render` gives nothing
+        control: str = "allies",  # "both": the enemies are agents too
         rim: str = "strict",  # reading of the cliffs' rims, "strict" or "wide"
         **options, # fields of `Options`
     ):
-        "An unknown scenario, mask, render mode or option is a `ValueError` with what is allowed."
+        "An unknown scenario, mask, render mode, control or option is a `ValueError` with what is allowed."
         if mask not in ("observation", "info"):
             raise ValueError(f'mask: expected "observation" or "info", got {mask!r}')
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f'render_mode: expected None or "rgb_array", got {render_mode!r}')
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else check_seed(seed)
-        self._battle = make(scenario, seed=seed, threads=1, rim=rim, autoreset=False, **options)
+        self._battle = make(scenario, seed=seed, threads=1, control=control, rim=rim, autoreset=False, **options)
         self.mask, self.render_mode, self._fresh = mask, render_mode, True
-        self.possible_agents = [f"ally_{a}" for a in range(self._battle.n_agents)]
+        self.possible_agents: list[str] = list(self._by_agent(self._mask))
         self.agents: list[str] = []
-        bound = np.inf if self._battle.options.fully_observable else 1.0
-        vector = lambda: spaces.Box(-bound, bound, (self._battle.obs_size,), np.float32)
-        choice = lambda: spaces.Box(0, 1, (self._battle.n_actions,), np.int8)
-        both = lambda: spaces.Dict({"observation": vector(), "action_mask": choice()})
-        self.observation_spaces = {a: both() if mask == "observation" else vector() for a in self.possible_agents}
-        self.action_spaces = {a: spaces.Discrete(self._battle.n_actions) for a in self.possible_agents}
+        self.action_spaces = self._by_agent(lambda ts, a: spaces.Discrete(ts.available_actions.shape[2]))
+        self.observation_spaces = self._by_agent(self._space)
         self.state_space = spaces.Box(-np.inf, np.inf, (self._battle.state_size,), np.float32)
+
+    def _by_agent(self, value: Callable[[TimeStep, int], Any]) -> dict[str, Any]:
+        "`value(time step of the side, number)` of every agent."
+        sides = {"ally": self._battle.time_step, "enemy": self._battle.rival}
+        return {f"{s}_{a}": value(ts, a) for s, ts in sides.items() if ts for a in range(ts.obs.shape[1])}
+
+    def _space(self, ts: TimeStep, a: int) -> spaces.Space:
+        bound = np.inf if self._battle.options.fully_observable else 1.0
+        vector = spaces.Box(-bound, bound, ts.obs.shape[2:], np.float32)
+        if self.mask == "info": return vector
+        choice = spaces.Box(0, 1, ts.available_actions.shape[2:], np.int8)
+        return spaces.Dict({"observation": vector, "action_mask": choice})
 
     def observation_space(self, agent): # the space of an agent
         "What an agent's observations are."
@@ -70,7 +80,7 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         "Begin a new battle."
         if seed is not None or not self._fresh: self._battle.reset(seed)
         self._fresh, self.agents = False, list(self.possible_agents)
-        return self._observations(), self._infos(np.zeros(len(self.agents), bool))
+        return self._observations(), self._infos({})
 
     def step(
         self,
@@ -78,48 +88,46 @@ class ParallelEnv(pettingzoo.ParallelEnv):
     ): # observations, rewards, terminations, truncations, infos by agent
         "Make one step; a missing agent or a number that is no action is a `ValueError`."
         if not self.agents: raise RuntimeError("step: no battle is going on; call reset() first")
-        ts, agents = self._battle.time_step, self.agents
-        chosen = self._chosen(actions)
-        illegal = ~np.take_along_axis(ts.available_actions[0], chosen[:, None], 1)[:, 0]
-        self._battle.step(np.where(illegal, np.where(ts.alive[0], STOP, 0), chosen)[None])
-        reward, terminated, truncated = float(ts.reward[0]), bool(ts.terminated[0]), bool(ts.truncated[0])
-        if terminated or truncated: self.agents = []
-        same = lambda value: dict.fromkeys(agents, value)
-        return self._observations(), same(reward), same(terminated), same(truncated), self._infos(illegal)
-
-    def _chosen(self, actions: Mapping[str, int]) -> np.ndarray:
-        "The actions in order, checked: [A] int64."
-        alive, n = self._battle.time_step.alive[0], self._battle.n_actions
         if unknown := set(actions) - set(self.possible_agents):
             raise ValueError(f"actions: expected the agents {', '.join(self.possible_agents)}, got {sorted(unknown)}")
-        chosen = np.zeros(len(self.possible_agents), np.int64)
-        for a, agent in enumerate(self.possible_agents):
-            action = actions.get(agent)
-            if action is None and not alive[a]: continue
-            if action is None or not 0 <= action < n or action != int(action):
-                raise ValueError(f"actions: expected a number from 0 to {n - 1} for {agent}, got {action!r}")
-            chosen[a] = action
-        return chosen
+        chosen = {agent: self._chosen(agent, actions.get(agent)) for agent in self.possible_agents}
+        legal = self._by_agent(lambda ts, a: ts.available_actions[0, a])
+        illegal = {agent: not bool(legal[agent][action]) for agent, action in chosen.items()}
+        alive = self._by_agent(lambda ts, a: ts.alive[0, a])
+        orders = [int(alive[agent]) * STOP if illegal[agent] else action for agent, action in chosen.items()]
+        n = self._battle.n_agents
+        self._battle.step(np.array([orders[:n]]), np.array([orders[n:]]) if orders[n:] else None)
+        rewards = self._by_agent(lambda ts, a: float(ts.reward[0]))
+        terminations = self._by_agent(lambda ts, a: bool(ts.terminated[0]))
+        truncations = self._by_agent(lambda ts, a: bool(ts.truncated[0]))
+        if self._battle.time_step.done[0]: self.agents = []
+        return self._observations(), rewards, terminations, truncations, self._infos(illegal)
+
+    def _chosen(self, agent: str, action: int | None) -> int:
+        "The action of an agent, checked; the dead need none."
+        if action is None and not self._by_agent(lambda ts, a: ts.alive[0, a])[agent]: return 0
+        n = self.action_spaces[agent].n
+        if action is None or not 0 <= action < n or action != int(action):
+            raise ValueError(f"actions: expected a number from 0 to {n - 1} for {agent}, got {action!r}")
+        return int(action)
+
+    def _mask(self, ts: TimeStep, a: int) -> np.ndarray: return ts.available_actions[0, a].astype(np.int8)
 
     def _observations(self) -> dict[str, Any]:
-        obs, masks = self._battle.time_step.obs[0].copy(), self._masks()
-        if self.mask == "info": return dict(zip(self.possible_agents, obs, strict=True))
-        both = ({"observation": o, "action_mask": m} for o, m in zip(obs, masks, strict=True))
-        return dict(zip(self.possible_agents, both, strict=True))
+        if self.mask == "info": return self._by_agent(lambda ts, a: ts.obs[0, a].copy())
+        return self._by_agent(lambda ts, a: {"observation": ts.obs[0, a].copy(), "action_mask": self._mask(ts, a)})
 
-    def _masks(self) -> np.ndarray: return self._battle.time_step.available_actions[0].astype(np.int8)
-
-    def _infos(self, illegal: np.ndarray) -> dict[str, dict[str, Any]]:
-        ts, infos = self._battle.time_step, {}
-        dead = {name: int(getattr(ts, name)[0]) for name in ("dead_allies", "dead_enemies")}
-        for a, agent in enumerate(self.possible_agents):
-            infos[agent] = {"battle_won": bool(ts.won[0]), **dead, "illegal_action": bool(illegal[a])}
-        if self.mask == "info":
-            for agent, mask in zip(self.possible_agents, self._masks(), strict=True): infos[agent]["action_mask"] = mask
+    def _infos(self, illegal: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
+        facts = {"battle_won": "won", "dead_allies": "dead_allies", "dead_enemies": "dead_enemies"}
+        infos = self._by_agent(lambda ts, a: {name: getattr(ts, field)[0].item() for name, field in facts.items()})
+        masks = self._by_agent(self._mask)
+        for agent, info in infos.items():
+            info["illegal_action"] = illegal.get(agent, False)
+            if self.mask == "info": info["action_mask"] = masks[agent]
         return infos
 
     def state(self) -> np.ndarray: # float32
-        "The global state."
+        "The global state, as the allies' side counts it."
         return self._battle.time_step.state[0].copy()
 
     def render(self) -> np.ndarray | None: # [H, W, 3] uint8

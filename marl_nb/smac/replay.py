@@ -247,7 +247,7 @@ def _player(policy) -> tuple[Policy, int]:
 
 
 def record(
-    env: BattleEnv,  # with autoreset; it is reset first
+    env: BattleEnv,  # it is reset first; without autoreset only the first episode can be filmed
     policy: Policy | np.ndarray,  # who plays the allies, or their actions [T, E, A]
     lane: int | None = 0,  # which battle to watch, None: the first that fits among all
     seed: int | None = None,  # for the environment and the policies; None: the environment's stream goes on
@@ -261,7 +261,6 @@ def record(
         raise ValueError(f"outcome: expected None or one of {', '.join(OUTCOMES)}, got {outcome!r}")
     if lane is not None and not 0 <= lane < env.n_envs:
         raise ValueError(f"lane: expected None or a number from 0 to {env.n_envs - 1}, got {lane!r}")
-    if not env.autoreset: raise ValueError("env: expected one with autoreset")
     if max_episodes < 1: raise ValueError(f"max_episodes: expected at least 1, got {max_episodes}")
     if (rival is None) == (len(_sides(env)) == 2):
         raise ValueError(f"rival: expected a policy if and only if the enemies are agents, got {rival!r}")

@@ -476,7 +476,8 @@ def _drawn(facts: Mapping, known: dict[str, Unit]) -> tuple[Generation, tuple[st
     d = _filled("generation", _Draw, facts)
     _need(len(d.units) > 0 and all(map(_number, d.units.values())), "generation.units", "weights by unit", d.units)
     for name in d.units: _need(name in known, "generation.units", f"some of {', '.join(known)}", name)
-    for name in d.exceptions: _need(name in list(d.units), "generation.exceptions", f"some of {', '.join(d.units)}", name)
+    drawn = list(d.units)
+    for name in d.exceptions: _need(name in drawn, "generation.exceptions", f"some of {', '.join(drawn)}", name)
     kinds = tuple(known[n] for n in sorted(d.units))
     pair = lambda name: tuple(getattr(d, name)) or None
     for name in ("attack", "health"):
@@ -487,7 +488,7 @@ def _drawn(facts: Mapping, known: dict[str, Unit]) -> tuple[Generation, tuple[st
             kinds, tuple(float(d.units[u.name]) for u in kinds), tuple(u.name in d.exceptions for u in kinds),
             d.n_units, d.n_enemies, d.start, d.p, pair("attack"), pair("health"),
             d.mask_probability if "mask_probability" in facts else None,
-        ), tuple(d.units)
+        ), tuple(drawn)
     except ValueError as e: raise ValueError(f"generation.{e}") from None
 
 # %% ../../nbs/smac/20_scenarios.ipynb #d1154291
@@ -495,7 +496,8 @@ def from_mapping(
     facts: Mapping[str, Any],  # as in the table above
 ) -> Scenario: # ready for `make`
     "A scenario of one's own; whatever is wrong with it is a `ValueError` that names the place."
-    rest = {k: v for k, v in facts.items() if k != "enemy_order"} if isinstance(facts, Mapping) else facts
+    _need(isinstance(facts, Mapping), "scenario", "a mapping", facts)
+    rest = {k: v for k, v in facts.items() if k != "enemy_order"}
     f = _filled("scenario", _Facts, rest if "terrain" not in rest else {**rest, "terrain": (), "cliff_level": ()})
     ground, known = _map(facts), _types(f.units)
     size = ground["size"]

@@ -64,29 +64,34 @@ class UnitView(NamedTuple):
 
 # %% ../../nbs/smac/60_smac_api.ipynb #cead81fa
 RACES = {"10gen_terran": "terran", "10gen_protoss": "protoss", "10gen_zerg": "zerg"}  # SMACv2's maps
-_DISTRIBUTIONS = {  # part of the configuration: its distribution types, what it may hold
-    "team_gen": (("weighted_teams",), ("unit_types", "weights", "exception_unit_types", "observe")),
-    "start_positions": (("surrounded_and_reflect", "surrounded", "reflect_position"), ("p", "map_x", "map_y")),
-    "attack": (("per_agent_uniform",), ("lower_bound", "upper_bound", "observe")),
-    "health": (("per_agent_uniform",), ("lower_bound", "upper_bound", "observe")),
-    "enemy_mask": (("mask",), ("mask_probability",)),
+_PARTS = {  # part of the configuration: its distribution types, what it must hold, what it may hold
+    "team_gen": (("weighted_teams",), ("unit_types", "weights"), ("exception_unit_types", "observe")),
+    "start_positions": (("surrounded_and_reflect", "surrounded", "reflect_position"), (), ("p", "map_x", "map_y")),
+    "attack": (("per_agent_uniform",), ("lower_bound", "upper_bound"), ("observe",)),
+    "health": (("per_agent_uniform",), ("lower_bound", "upper_bound"), ("observe",)),
+    "enemy_mask": (("mask",), ("mask_probability",), ()),
 }
 
 
-def _checked(config: Mapping) -> None:
-    "A part, a distribution or an entry that is not known is a `ValueError`."
-    def known(where: str, found, allowed) -> None:
-        if wrong := [name for name in found if name not in allowed]:
-            raise ValueError(f"{where}: expected {', '.join(allowed)}, got {wrong[0]!r}")
+def _entries(where: str, found: Mapping, needed: tuple, possible: tuple) -> None:
+    "An unknown or a missing entry is a `ValueError`."
+    if wrong := [name for name in found if name not in (*needed, *possible)]:
+        raise ValueError(f"{where}: expected {', '.join((*needed, *possible))}, got {wrong[0]!r}")
+    if missing := [name for name in needed if name not in found]: raise ValueError(f"{where}: {missing[0]} is missing")
 
-    known("capability_config", config, ("n_units", "n_enemies", *_DISTRIBUTIONS))
-    for name in ("n_units", "n_enemies", "team_gen", "start_positions"):
-        if name not in config: raise ValueError(f"capability_config: {name} is missing")
-    for name, part in config.items():
-        if name not in _DISTRIBUTIONS: continue
-        types, entries = _DISTRIBUTIONS[name]
-        known(f"capability_config.{name}.dist_type", [part.get("dist_type")], types)
-        known(f"capability_config.{name}", part, ("dist_type", "env_key", "n_units", "n_enemies", *entries))
+
+def _check_configuration(config: Mapping) -> None:
+    "What SMACv2's configurations do not have, or cannot lack, is a `ValueError`."
+    _entries("capability_config", config, ("n_units", "n_enemies", "team_gen", "start_positions"), tuple(_PARTS)[2:])
+    for name, (types, needed, possible) in _PARTS.items():
+        if name not in config: continue
+        where, part = f"capability_config.{name}", config[name]
+        _entries(where, part, ("dist_type", *needed), (*possible, "env_key", "n_units", "n_enemies"))
+        if part["dist_type"] not in types:
+            raise ValueError(f"{where}.dist_type: expected {' or '.join(types)}, got {part['dist_type']!r}")
+    team = config["team_gen"]
+    if (n := len(team["unit_types"])) != len(team["weights"]):
+        raise ValueError(f"capability_config.team_gen.weights: expected {n} numbers, got {team['weights']}")
 
 
 def capability_scenario(
@@ -96,11 +101,14 @@ def capability_scenario(
 ) -> tuple[Scenario, dict[str, Any]]: # the scenario, the options that the configuration sets
     "SMACv2's configuration as a scenario; what cannot be played is a `ValueError` that names the entry."
     if map_name not in RACES: raise ValueError(f"map_name: expected {', '.join(RACES)}, got {map_name!r}")
-    _checked(config)
+    _check_configuration(config)
     base, team, start = scenarios.get(f"{RACES[map_name]}_5_vs_5", rim), config["team_gen"], config["start_positions"]
     kinds = [u.name for u in base.kinds]
     if wrong := [u for u in team["unit_types"] if u not in kinds]:
         raise ValueError(f"capability_config.team_gen.unit_types: expected {', '.join(kinds)}, got {wrong[0]!r}")
+    size = (start.get("map_x", base.size[0]), start.get("map_y", base.size[1]))
+    if size != base.size:
+        raise ValueError(f"capability_config.start_positions: expected map_x, map_y = {base.size}, got {size}")
     weights = dict(zip(team["unit_types"], team["weights"], strict=True))
     number = lambda part, key: float(np.squeeze(config[part][key]))  # upstream writes [0.5]
     bounds = lambda part: (number(part, "lower_bound"), number(part, "upper_bound")) if part in config else None

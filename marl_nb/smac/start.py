@@ -7,8 +7,6 @@ __all__ = ['IDLE', 'MOVE', 'ATTACK', 'ATTACK_MOVE', 'draw_team', 'draw_teams', '
            'sort_agents', 'comes_before', 'start_battle', 'reset_unit', 'first_orders', 'draw_capabilities']
 
 # %% ../../nbs/smac/28_start.ipynb #afdde875
-import math
-
 import numpy as np
 
 from ..core.kernels import kernel
@@ -78,10 +76,10 @@ def draw_groups(r, s):
 @kernel
 def fits(r, s, i, x, y, first):
     "Whether unit `i` can stand at (x, y) beside the units placed before: slots `first` to `i`."
-    layer = r.kinds[s.unit[i].kind].layer
+    layer, own = r.kinds[s.unit[i].kind].layer, r.kinds[s.unit[i].kind].separation
     if not (0.0 <= x < r.width and 0.0 <= y < r.height and r.grid[layer, int(x), int(y)]): return False
     for j in range(first, i):
-        dx, dy, room = s.x[j] - x, s.y[j] - y, r.kinds[s.unit[i].kind].separation + r.kinds[s.unit[j].kind].separation - 1e-9
+        dx, dy, room = s.x[j] - x, s.y[j] - y, own + r.kinds[s.unit[j].kind].separation - 1e-9
         if dx * dx + dy * dy < room * room and r.kinds[s.unit[j].kind].layer == layer: return False
     return True
 
@@ -134,21 +132,23 @@ def start_battle(r, o, s):
     total = 0.0
     for i in range(n, n + m): total += s.unit[i].vitality
     base = o.reward_win + o.reward_death_value * m
-    if s.battle[0].episodes == 0 and o.quirk_double_reset: s.battle[0].max_reward = max(s.battle[0].max_reward, base) + total
-    elif s.battle[0].episodes == 0 or not o.quirk_first_max_reward: s.battle[0].max_reward = base + total
+    b = s.battle[0]
+    if b.episodes == 0 and o.quirk_double_reset: b.max_reward = max(b.max_reward, base) + total
+    elif b.episodes == 0 or not o.quirk_first_max_reward: b.max_reward = base + total
 
 
 @kernel
 def reset_unit(r, s, i):
     "Full health, no order, nothing remembered."
     k = s.unit[i].kind
-    s.health[i], s.unit[i].shield, s.unit[i].energy = r.kinds[k].health_max, r.kinds[k].shield_max, r.kinds[k].energy_start
+    s.health[i], s.unit[i].shield = r.kinds[k].health_max, r.kinds[k].shield_max
+    s.unit[i].energy = r.kinds[k].energy_start
     s.radius[i], s.separation[i] = r.kinds[k].radius, r.kinds[k].separation
     s.unit[i].vitality = r.kinds[k].health_max + r.kinds[k].shield_max
     s.unit[i].cooldown = s.unit[i].windup = s.unit[i].speed = s.unit[i].goal_x = s.unit[i].goal_y = 0.0
     s.unit[i].dealt = s.unit[i].overkill = s.unit[i].restored = s.unit[i].health_level = 0.0
     s.unit[i].target = s.unit[i].shot_target = s.unit[i].last_action = s.unit[i].favourite = -1
-    s.unit[i].walking = s.unit[i].waited = s.unit[i].strikes = s.unit[i].fov = s.unit[i].calm = 0
+    s.unit[i].quiet = s.unit[i].walking = s.unit[i].waited = s.unit[i].strikes = s.unit[i].fov = s.unit[i].calm = 0
     s.unit[i].order = IDLE
     s.unit[i].attack_prob = 1.0
     s.unit[i].health_shown = s.health[i]

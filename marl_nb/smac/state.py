@@ -34,13 +34,14 @@ UNIT = np.dtype([
     ("attack_prob", "f8"),  # chance that an order to attack is obeyed
     ("health_level", "f8"),  # share of health below which the unit dies
     ("health_shown", "f8"),  # health at the end of the step before, which decides about health levels
-    ("kind", "i2"),  # index into `scenario.kinds`
+    ("kind", "u2"),  # index into `scenario.kinds`
     ("order", "i2"),  # IDLE, MOVE, ATTACK or ATTACK_MOVE
     ("target", "i2"),  # slot of the unit under attack or to heal, -1: none
     ("shot_target", "i2"),  # slot shot at or healed last in this environment step, -1: none
     ("walking", "i2"),  # wanted to move in its last game loop
     ("waited", "i2"),  # game loops stood still behind a walking friend; below 0: loops left to rest
     ("strikes", "i2"),  # hits left in the attack under way; -1: about to explode
+    ("quiet", "i2"),  # game loops in which no opponent can come within scan range
     ("calm", "i2"),  # game loops until the shield regenerates
     ("last_action", "i2"),  # -1: none yet in this episode
     ("fov", "i2"),  # direction the unit looks in, counted from east
@@ -75,7 +76,7 @@ class State(NamedTuple):
 
     def __getattr__(self, name: str) -> np.ndarray:
         "In Python, `state.shield` is short for `state.unit['shield']`."
-        part = self.unit if name in UNIT.names else self.battle if name in BATTLE.names else None
+        part = self.unit if name in (UNIT.names or ()) else self.battle if name in (BATTLE.names or ()) else None
         if part is None: raise AttributeError(f"State has no {name!r}")
         return part[name]
 
@@ -116,7 +117,7 @@ KIND = np.dtype([
     ("exception", "i8"),  # 1 if it cannot be a whole team
     ("attacks", "i8"),  # hits an attack
     ("splash", "i8"),  # LINE, SUICIDE or 0
-    ("layer", "i8"),  # GROUND, CLIFF or AIR
+    ("layer", "u4"),  # GROUND, CLIFF or AIR
     ("biological", "i8"),  # 1 if a medivac can heal it
 ], align=True)
 
@@ -139,6 +140,10 @@ class Rules(NamedTuple):
     stochastic_attack: int  # 1 if orders to attack may fail
     stochastic_health: int  # 1 if units die above zero health
     recovers: int  # 1 if some kind regenerates
+    fastest: float  # cells a game loop of the fastest kind
+    widest: float  # cells, radius of the widest kind
+    accelerates: int  # 1 if some kind does
+    explodes: int  # 1 if some kind does
     layers: int  # 1 if not all kinds collide with each other
     enemy_order: int  # POINT, SEGMENT, HUNT or 0
     generated: int  # 1 if teams are drawn
@@ -148,7 +153,8 @@ class Rules(NamedTuple):
     segment: np.ndarray  # [2, 2] cells, x and y of both ends of the enemy's order
     grid: np.ndarray  # [3, W, H] bool: where ground units, cliff walkers and aircraft can be
     height_map: np.ndarray  # [W, H] float64, 0 to 1
-    cell_index: np.ndarray  # [W, H] row and column of a cell in `hops`
+    cell_index: np.ndarray  # [W, H] row of a cell in `hops`, -1: not walkable
+    goal_index: np.ndarray  # [W, H] column in `hops` for a goal in a cell: the nearest walkable one
     cells: np.ndarray  # [C, 2] int64, cell of each index
     hops: np.ndarray  # [C, C] cell to head for on the way from one to another; [0, 0]: always straight
     start: np.ndarray  # [U, 3] kind, x and y of units at fixed places, or [0, 3]
@@ -162,7 +168,7 @@ class Rules(NamedTuple):
 
     def __getattr__(self, name: str) -> np.ndarray:
         "In Python, `rules.period` is short for `rules.kinds['period']`."
-        if name not in KIND.names: raise AttributeError(f"Rules has no {name!r}")
+        if name not in (KIND.names or ()): raise AttributeError(f"Rules has no {name!r}")
         return self.kinds[name]
 
 # %% ../../nbs/smac/25_state.ipynb #ac4b688b
@@ -174,11 +180,14 @@ def compile_rules(
 ) -> Rules: # its constants
     "The constants of a scenario under some options."
     units, n, m, draw = scenario.kinds, scenario.n_agents, scenario.n_enemies, scenario.generation
-    kinds = np.array([tuple(_values(u, i, scenario, options)[f] for f in _KIND_FIELDS) for i, u in enumerate(units)], KIND)
-    hits = np.array([[u.weapon is not None and _can_hit(u, v) for v in units] for u in units])
+    records = [_values(u, i, scenario, options) for i, u in enumerate(units)]
+    kinds = np.zeros(len(units), KIND)
+    for name in KIND.names or (): kinds[name] = [record[name] for record in records]
+    hits = np.array([[u.weapon is not None and u.weapon.reaches(v) for v in units] for u in units])
     order, medics = scenario.enemy_order, bool((kinds["heal_rate"] > 0).any())
-    number: dict[str | None, int] = {None: 0, "attack_move_to_point": POINT, "attack_move_to_random_point_between_ally_spawns": SEGMENT}
-    ends = [s.at for s in scenario.allies] if order and order.at is None and not draw else [order and order.at or (0, 0)]
+    command = order.kind if order else ""
+    number = {"": 0, "attack_move_to_point": POINT, "attack_move_to_random_point_between_ally_spawns": SEGMENT}
+    at = order.at if order and order.at else (0, 0)
     angles = 2 * np.pi * np.arange(options.num_fov_actions) / options.num_fov_actions
     attack, health = (draw.attack, draw.health) if draw else (None, None)
     shown = draw.mask_probability if draw else None
@@ -189,14 +198,17 @@ def compile_rules(
         n_targets=n if medics and n > m else m, medics=0 if not medics else 2 if draw else 1,
         stochastic_attack=int(attack is not None), stochastic_health=int(health is not None),
         recovers=int(any(kinds[f"{f}_rate"].any() for f in ("shield", "health", "energy"))),
-        layers=int(len(set(kinds["layer"])) > 1), enemy_order=number.get(order.kind if order else None, HUNT),
+        fastest=float(kinds["stride"].max()),
+        widest=float(kinds["radius"].max()), accelerates=int(kinds["acceleration"].any()),
+        explodes=int((kinds["splash"] == SUICIDE).any()),
+        layers=int(len(set(kinds["layer"])) > 1), enemy_order=number.get(command, HUNT),
         generated=int(draw is not None), surrounded=draw.surrounded if draw else 0.0,
         show_probability=2.0 if shown is None else float(shown),
         bounds=np.array([attack or (1, 1), health or (0, 0)], float),
-        segment=np.array([ends[0], ends[-1]], float),
+        segment=np.array([at, order.to if order and order.to else at], float),
         grid=np.stack([scenario.walkable, scenario.colossus_walkable, np.ones(scenario.size, bool)]),
-        height_map=scenario.height, cell_index=scenario.cell_index, hops=scenario.hops,
-        cells=np.argwhere(scenario.cell_index >= 0)[np.argsort(scenario.cell_index[scenario.cell_index >= 0])],
+        height_map=scenario.height, cell_index=scenario.cell_index, goal_index=scenario.ground.goal_index,
+        cells=scenario.ground.cells, hops=scenario.hops,
         start=np.zeros((0, 3)) if draw else _places(scenario), lattice=_lattice() if draw else np.zeros((0, 2)),
         kinds=kinds, damage=np.array([[_damage(u, v) for v in units] for u in units]),
         threat=np.where(hits, np.where(hits.T, THREAT, IDLE_THREAT), CANNOT), column=scenario.type_columns,
@@ -205,15 +217,13 @@ def compile_rules(
     )
 
 
-_KIND_FIELDS = KIND.names or ()
-
-
 def _values(unit: Unit, index: int, scenario: Scenario, options: Options) -> dict[str, float]:
     "The record of a kind."
     loops, w, heal, draw = LOOPS_PER_SECOND, unit.weapon or _UNARMED, unit.heal, scenario.generation
     splash, energy, reach = w.splash or {}, unit.energy or (0, 0, 0), heal["range"] if heal else w.range
     shoot, sight = scenario.shoot_range, scenario.sight_range
-    if options.use_unit_ranges: shoot, sight = max(unit.smac_shoot_range, options.min_attack_range), unit.smac_sight_range
+    if options.use_unit_ranges:
+        shoot, sight = max(unit.smac_shoot_range, options.min_attack_range), unit.smac_sight_range
     return dict(
         health_max=unit.health, shield_max=unit.shield, armor=unit.armor, gap=w.attack_gap * loops, range=reach,
         slop=w.range_slop, scan=max(reach, w.min_scan_range), sight=unit.sight, period=w.period * loops,
@@ -232,11 +242,6 @@ def _values(unit: Unit, index: int, scenario: Scenario, options: Options) -> dic
 
 
 _UNARMED = Weapon(damage=0.0, range=0.0, period=0.0)
-
-
-def _can_hit(u: Unit, v: Unit) -> bool:
-    "Whether the weapon of `u` can hit `v`."
-    return u.weapon is not None and any(v.plane in (plane, "both") for plane in u.weapon.targets)
 
 
 def _damage(u: Unit, v: Unit) -> float:
@@ -275,7 +280,9 @@ def allocate(
 @kernel
 def lane(s, e):
     "Battle `e` of a state, as views: [U] and [A] arrays, single numbers as [1]."
-    return State(s.x[e], s.y[e], s.health[e], s.radius[e], s.separation[e], s.unit[e], s.battle[e], s.hidden[e], s.found[e])
+    return State(
+        s.x[e], s.y[e], s.health[e], s.radius[e], s.separation[e], s.unit[e], s.battle[e], s.hidden[e], s.found[e]
+    )
 
 # %% ../../nbs/smac/25_state.ipynb #b21ae56e
 @kernel
