@@ -40,6 +40,7 @@ UNIT = np.dtype([
     ("shot_target", "i2"),  # slot shot at or healed last in this environment step, -1: none
     ("walking", "i2"),  # wanted to move in its last game loop
     ("waited", "i2"),  # game loops stood still behind a walking friend; below 0: loops left to rest
+    ("side", "i2"),  # on which one walks round others: above 0 left, below 0 right, as long as it is remembered
     ("strikes", "i2"),  # hits left in the attack under way; -1: about to explode
     ("quiet", "i2"),  # game loops in which no opponent can come within scan range
     ("calm", "i2"),  # game loops until the shield regenerates
