@@ -323,6 +323,36 @@ def test_restored_lanes_continue_to_the_bit(seed, when, lanes):
         assert [env.fingerprint()[i] for i in lanes] == copy.fingerprint()
 
 
+def continue_restored(name, lanes, steps):
+    """Random battles saved at random moments and put back elsewhere: every array goes on equally."""
+    env, copy = (begin(name, lanes, seed) for seed in (3, 4))
+    policy = RandomPolicy()
+    for t in range(7 + len(name)): env.step(policy.act(env.time_step, None, lane_keys(0, t, lanes)).actions)
+    order = np.random.default_rng(0).permutation(lanes)
+    copy.restore(env.snapshot(order))
+    for t in range(steps):
+        actions = policy.act(env.time_step, None, lane_keys(1, t, lanes)).actions
+        a, b = env.step(actions), copy.step(actions[order])
+        ended = a.done[order]
+        for field, one in vars(a).items():
+            one, two = one[order], getattr(b, field)
+            if field.startswith("final"): one, two = one[ended], two[ended]
+            np.testing.assert_array_equal(one, two, f"{name} {field}")
+    assert [env.fingerprint()[i] for i in order] == copy.fingerprint()
+
+
+@pytest.mark.parametrize("name", names())
+def test_restored_battles_continue(name):
+    continue_restored(name, 2, 20)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", names())
+def test_thousands_of_restored_battles_continue(name):
+    """200 battles on each of 56 settings: more than 10,000."""
+    continue_restored(name, 200, 60)
+
+
 def test_threads_and_lanes_do_not_matter():
     """1, 2 and 3 threads, 1 to 256 lanes: lane i is the same battle."""
     def rewards(lanes, threads):

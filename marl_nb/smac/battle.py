@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PATIENCE', 'MEMORY', 'SHIELD_DELAY', 'walkable', 'blocker', 'try_step', 'within', 'way_point', 'stride', 'walk',
            'walk_round', 'opponents', 'hit', 'die', 'burn', 'strike', 'explode', 'shoot', 'forget_attack',
-           'needs_healing', 'heal', 'fight', 'acquire', 'nearest_patient', 'update_unit', 'recover', 'game_loop']
+           'needs_healing', 'heal', 'fight', 'acquire', 'nearest_patient', 'update_unit', 'recover', 'game_loop',
+           'game_loops']
 
 # %% ../../nbs/smac/30_battle.ipynb #464e0db5
 import math
@@ -379,18 +380,23 @@ def recover(r, s, i):
 
 
 @kernel
-def game_loop(r, s, slots):
-    "One game loop: all cool down and look for targets, then the living are updated in random order."
-    n = 0
+def game_loop(r, s, order):
+    "One game loop: all cool down and look for targets, then the living are updated in the given order."
     for i in range(len(s.x)):
         if s.health[i] > 0.0:
-            slots[n] = i
-            n += 1
-            s.unit[i].cooldown = s.unit[i].cooldown - 1.0 if s.unit[i].cooldown > 0.0 else 0.0
+            u = s.unit[i]
+            u.cooldown = u.cooldown - 1.0 if u.cooldown > 0.0 else 0.0
             if r.recovers: recover(r, s, i)
             if r.acquires[i]: acquire(r, s, i)
-    shuffle(s, slots, n)
-    for k in range(n):
-        i = slots[k]
+    for k in range(len(s.x)):
+        i = order[k]
         if i >= 0 and s.health[i] > 0.0: update_unit(r, s, i)  # `i >= 0` spares the code for negative indices
     if r.explodes: explode(r, s)
+
+
+@kernel
+def game_loops(r, s, order, n):
+    "`n` game loops; `order` is filled with all units in a new random order."
+    for i in range(len(s.x)): order[i] = i
+    shuffle(s, order, len(s.x))
+    for _ in range(n): game_loop(r, s, order)

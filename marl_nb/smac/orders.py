@@ -10,7 +10,7 @@ __all__ = ['LOOPS_BEFORE_CULLING', 'refused', 'give_order', 'wanted', 'heuristic
 import math
 
 from ..core.kernels import kernel
-from .battle import die, forget_attack, game_loop, needs_healing
+from .battle import die, forget_attack, game_loops, needs_healing
 from .sight import EAST, N_MOVES, NO_OP, NORTH, SOUTH, STOP, WEST, first_attack, reaches, sides, target_slot
 from .start import ATTACK, ATTACK_MOVE, IDLE, MOVE
 from .state import CANNOT, HUNT, random_uniform
@@ -123,9 +123,10 @@ def advance(r, o, s, slots, actions, opponent_actions):
     give_orders(r, o, s, 0, actions)
     if r.sides == 2: give_orders(r, o, s, 1, opponent_actions)
     elif r.enemy_order == HUNT: hunt(r, s)
-    for loop in range(LOOPS_PER_STEP):
-        if r.stochastic_health and loop == LOOPS_BEFORE_CULLING: cull(r, s)
-        game_loop(r, s, slots)
+    loops = LOOPS_BEFORE_CULLING if r.stochastic_health else LOOPS_PER_STEP
+    for first in range(0, LOOPS_PER_STEP, loops):
+        if first > 0: cull(r, s)
+        game_loops(r, s, slots, min(loops, LOOPS_PER_STEP - first))
     if r.stochastic_health:
         for a in range(r.n_agents): s.unit[a].health_shown = s.health[a]
     s.battle[0].steps += 1
