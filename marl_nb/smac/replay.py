@@ -11,7 +11,7 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from importlib.resources import files
 from types import SimpleNamespace
@@ -80,7 +80,7 @@ class Replay:
     looks: int = 0  # number of directions an agent can look in, 0: all round
     seed: int | None = None  # the seed given to `record`
     options: Mapping | None = None  # of the environment
-    start: Snapshots | None = None  # the environment's saved point at frame 0
+    start: Snapshots | None = field(default=None, repr=False)  # the environment's saved point at frame 0
     fingerprint: str | None = None  # of the environment after the last step
 
     def __post_init__(self): _check(self)

@@ -148,7 +148,8 @@ def reset_unit(r, s, i):
     s.unit[i].cooldown = s.unit[i].windup = s.unit[i].speed = s.unit[i].goal_x = s.unit[i].goal_y = 0.0
     s.unit[i].dealt = s.unit[i].overkill = s.unit[i].restored = s.unit[i].health_level = 0.0
     s.unit[i].target = s.unit[i].shot_target = s.unit[i].last_action = s.unit[i].favourite = -1
-    s.unit[i].quiet = s.unit[i].side = s.unit[i].walking = s.unit[i].waited = s.unit[i].strikes = s.unit[i].fov = s.unit[i].calm = 0
+    s.unit[i].quiet = s.unit[i].side = s.unit[i].walking = s.unit[i].waited = 0
+    s.unit[i].strikes = s.unit[i].fov = s.unit[i].calm = 0
     s.unit[i].order = IDLE
     s.unit[i].attack_prob = 1.0
     s.unit[i].health_shown = s.health[i]
