@@ -29,6 +29,7 @@ class Measurement:
     value: float  # median of the repeats
     low: float  # smallest
     high: float  # largest
+    note: str = ""  # what else there is to say
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _seconds(works: Sequence[Callable[[], Any]], repeats: int) -> list[list[floa
 def run(
     rows: Sequence[Row],  # what to measure
     show: Callable[[str], Any] | None = None,  # told the name of every row before it is measured
-) -> Any: # DataFrame: name, value, low, high, unit, bar, holds
+) -> Any: # DataFrame: name, value, low, high, unit, bar, holds, note
     "Measure rows, one after the other."
     import pandas as pd
 
@@ -101,8 +102,9 @@ def run(
     for row in rows:
         if show: show(f"measuring {row.name}")
         m = row.measure()
-        lines.append((row.name, m.value, m.low, m.high, row.unit, f"{row.direction} {row.bar:g}", row.holds(m.value)))
-    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "unit", "bar", "holds"])
+        bar, holds = f"{row.direction} {row.bar:g}", row.holds(m.value)
+        lines.append((row.name, m.value, m.low, m.high, row.unit, bar, holds, m.note))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "unit", "bar", "holds", "note"])
 
 # %% ../../nbs/core/85_bench.ipynb #e64b0fcd
 _PARTS = ("smac", "mappo", "counterfactual", "induction", "curriculum", "amal")
