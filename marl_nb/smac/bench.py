@@ -186,7 +186,7 @@ def against_smax(
     smax_lanes: int,  # theirs
     smax_steps: int,  # theirs, a turn
 ) -> Measurement: # our environment steps a second, divided by theirs
-    "Random play against SMAX on two threads; the first call installs it (some 1.2 GB), see `peer_python`."
+    "Random play against SMAX on two threads; the first call installs it (1 GB), see `peer_python`."
     env = make(scenario, lanes, threads=2)
 
     def ours() -> float:
