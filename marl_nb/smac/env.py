@@ -159,8 +159,8 @@ def step_lane(r, o, states, slots, orders, out, rival, e):
 
 
 @kernel
-def sane(states, kinds):
-    "Whether all numbers of some lanes are finite and all references to units and kinds exist."
+def sane(r, states):
+    "Whether all numbers of some lanes are finite, everybody is on the map, and what is referred to exists."
     lanes, units = states.x.shape
     for e in range(lanes):
         s, total = lane(states, e), states.battle[e, 0].episode_return + states.battle[e, 0].max_reward
@@ -169,9 +169,10 @@ def sane(states, kinds):
             total += s.x[i] + s.y[i] + s.health[i] + s.radius[i] + s.separation[i] + u.shield + u.energy
             total += u.cooldown + u.windup + u.speed + u.goal_x + u.goal_y + u.vitality
             total += u.attack_prob + u.health_level + u.health_shown
-            low = min(u.target, u.shot_target, u.favourite, u.finder, u.blanked - 1)
-            if low < -1 or max(u.target, u.shot_target, u.favourite, u.finder, u.blanked) >= units + 1: return False
-            if not 0 <= u.kind < kinds or not 0 <= u.fov < 32767 or not 0 <= u.order <= 3: return False
+            if not (0.0 <= s.x[i] < r.width and 0.0 <= s.y[i] < r.height): return False
+            if min(u.target, u.shot_target, u.favourite, u.finder) < -1 or not 0 <= u.blanked <= units: return False
+            if max(u.target, u.shot_target, u.favourite, u.finder) >= units or not 0 <= u.order <= 3: return False
+            if u.kind >= len(r.kinds) or not 0 <= u.fov < len(r.directions): return False
         if not abs(total) < 1e300: return False
     return True
 
@@ -366,7 +367,7 @@ class BattleEnv:
         for array in saved:
             if len(array) != len(index):
                 raise ValueError(f"snapshots: expected one for each of {len(index)} lanes, got {len(array)}")
-        if not sane(saved, len(self._rules.kinds)): raise ValueError("snapshots: a value that no battle can have")
+        if not sane(self._rules, saved): raise ValueError("snapshots: a value that no battle can have")
         if noise is not None:
             noise = np.asarray(noise)
             if noise.shape != index.shape or noise.dtype != np.uint64:
