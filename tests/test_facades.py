@@ -471,3 +471,13 @@ def test_imports_are_lazy(statement, expected):
     code = f"import json, sys\n{statement}\nprint(json.dumps([m for m in {heavy} if m in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == expected
+
+
+def test_render_with_cones():
+    """The picture shows where agents look."""
+    env = SMACEnv("terran_5_vs_5", seed=1, conic_fov=True)
+    env.reset()
+    before = env.render()
+    assert before.dtype == np.uint8 and before.shape[2] == 3
+    env.step([6 + 3 * a for a in range(5 - 1)] + [1])
+    assert (env.render() != before).any()

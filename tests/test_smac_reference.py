@@ -364,3 +364,15 @@ def test_threads_and_lanes_do_not_matter():
     for lanes, threads in ((256, 2), (256, 3), (64, 1), (7, 2)):
         np.testing.assert_array_equal(rewards(lanes, threads), reference[:, :lanes])
     np.testing.assert_array_equal(rewards(1, 1), reference[:, :1])
+
+
+def test_masks_are_the_allies_own():
+    """With two sides of agents, what is hidden from the allies is not hidden from the enemies."""
+    scenario = scenarios.get("zerg_10_vs_11")
+    scenario = replace(scenario, generation=replace(scenario.generation, n_units=3, n_enemies=9, mask_probability=0.0))
+    one, three = (make(scenario, lanes, seed=2, control="both", fully_observable=True) for lanes in (1, 3))
+    np.testing.assert_array_equal(one.rival.obs[0], three.rival.obs[0])
+    health = [i for i, name in enumerate(one.obs_feature_names) if name.startswith("enemy_health")]
+    assert not one.time_step.obs[0][:, health].any()
+    first = 4 + 4  # the first enemy's health, as its own enemies see it
+    assert (one.rival.obs[0][:, first] == 1).all()

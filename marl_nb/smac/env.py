@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_LANES', 'MAX_LOOKS', 'UNIT_FIELDS', 'SKIP', 'STEP', 'BEGIN', 'LOOK', 'LINE', 'Outputs', 'observe', 'keep_units',
-           'living', 'judge', 'step_lane', 'sane', 'Orders', 'share_end', 'start_step', 'take_lanes', 'wait_for_lanes',
-           'first_illegal', 'BattleEnv', 'make']
+           'living', 'judge', 'clear', 'step_lane', 'sane', 'Orders', 'share_end', 'start_step', 'take_lanes',
+           'wait_for_lanes', 'first_illegal', 'BattleEnv', 'make']
 
 # %% ../../nbs/smac/50_env.ipynb #852140e3
 import hashlib
@@ -136,6 +136,14 @@ def judge(r, o, s, out, rival, e):
     return ended
 
 
+@kernel
+def clear(out, e):
+    "No reward and no flag yet."
+    out.reward[e] = out.episode_return[e] = 0.0
+    out.terminated[e] = out.truncated[e] = out.won[e] = False
+    out.dead_allies[e] = out.dead_enemies[e] = out.episode_length[e] = 0
+
+
 SKIP, STEP, BEGIN, LOOK = 0, 1, 2, 3  # what to do with a lane
 
 
@@ -147,11 +155,8 @@ def step_lane(r, o, states, slots, orders, out, rival, e):
         advance(r, o, s, slots[e], orders.actions[e], orders.rival_actions[e])
         ended = judge(r, o, s, out, rival, e)
     else:
-        out.reward[e] = 0.0
-        out.terminated[e] = out.truncated[e] = out.won[e] = False
-        if r.sides == 2:
-            rival.reward[e] = 0.0
-            rival.terminated[e] = rival.truncated[e] = rival.won[e] = False
+        clear(out, e)
+        if r.sides == 2: clear(rival, e)
     for moment in range(0 if ended and r.autoreset else 1, 2):  # 0: the last of an episode, 1: what agents act on
         if task == BEGIN or (moment == 1 and ended and r.autoreset): start_battle(r, o, s)
         if task != LOOK: look(r, o, s, slots[e])
@@ -310,6 +315,7 @@ class BattleEnv:
         if self.rival is not None: self._check("rival_actions", rival_actions, self._orders.rival_actions, self._rival)
         elif rival_actions is not None: raise ValueError('rival_actions: expected none without control="both"')
         self._orders.tasks[:] = STEP
+        if not self.autoreset: self._orders.tasks[self.time_step.done] = SKIP
         return self._work()
 
     def _work(self) -> TimeStep:

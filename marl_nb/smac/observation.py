@@ -108,7 +108,7 @@ def write_enemy(r, o, s, a, e, i, j, shield, flag, row, c):
     dx, dy, reach = s.x[j] - s.x[i], s.y[j] - s.y[i], r.kinds[s.unit[i].kind].sight_range
     distance = math.sqrt(dx * dx + dy * dy)
     known = s.found.shape[0] == 0 or s.found[a, e] or o.fully_observable
-    blank = e < s.unit[a].blanked
+    blank = e < s.unit[i].blanked
     if s.health[j] <= 0.0 or blank or not (known and (o.fully_observable or sees(r, o, s, i, j, distance))):
         for k in range(c, end): row[k] = 0.0
         return end
@@ -117,7 +117,7 @@ def write_enemy(r, o, s, a, e, i, j, shield, flag, row, c):
     row[c + 2] = dx / reach
     row[c + 3] = dy / reach
     c += 4
-    if s.hidden.shape[0] > 0 and s.hidden[a, e]:
+    if i < r.n_agents and s.hidden.shape[0] > 0 and s.hidden[a, e]:
         for k in range(c, end): row[k] = 0.0
         return end
     if o.obs_all_health:

@@ -62,8 +62,8 @@ class Options:
             raise ValueError(f"reward_scale_rate: expected a number above 0, got {self.reward_scale_rate!r}")
         if not 0 <= self.prob_obs_enemy <= 1:
             raise ValueError(f"prob_obs_enemy: expected a number from 0 to 1, got {self.prob_obs_enemy!r}")
-        if not isinstance(self.num_fov_actions, int) or self.num_fov_actions < 1:
-            raise ValueError(f"num_fov_actions: expected an integer of at least 1, got {self.num_fov_actions!r}")
+        if not isinstance(self.num_fov_actions, int) or not 1 <= self.num_fov_actions <= 360:
+            raise ValueError(f"num_fov_actions: expected an integer from 1 to 360, got {self.num_fov_actions!r}")
         if not self.min_attack_range >= 0:
             raise ValueError(f"min_attack_range: expected at least 0 cells, got {self.min_attack_range!r}")
 

@@ -58,7 +58,8 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         return {f"{s}_{a}": value(ts, a) for s, ts in sides.items() if ts for a in range(ts.obs.shape[1])}
 
     def _space(self, ts: TimeStep, a: int) -> spaces.Space:
-        bound = np.inf if self._battle.options.fully_observable else 1.0
+        draws = self._battle.scenario.generation
+        bound = np.inf if self._battle.options.fully_observable or (draws and draws.health) else 1.0
         vector = spaces.Box(-bound, bound, ts.obs.shape[2:], np.float32)
         if self.mask == "info": return vector
         choice = spaces.Box(0, 1, ts.available_actions.shape[2:], np.int8)

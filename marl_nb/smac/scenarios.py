@@ -72,7 +72,7 @@ class Generation:
         w, free = self.weights, [w for w, e in zip(self.weights, self.exceptions, strict=True) if not e]
         if len(w) != len(self.units) or any(not 0 <= x <= 1 for x in w) or abs(sum(w) - 1) > 1e-9:
             raise ValueError(f"weights: expected {len(self.units)} numbers of 0 to 1 with the sum 1, got {w}")
-        if not sum(free) > 0: raise ValueError("exceptions: expected at least one unit that can be a whole team")
+        if not sum(free) >= 1e-3: raise ValueError("exceptions: expected at least one unit that can be a whole team")
         if self.start not in STARTS: raise ValueError(f"start: expected one of {', '.join(STARTS)}, got {self.start!r}")
         for name in ("n_units", "n_enemies"):
             if getattr(self, name) < 1: raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")

@@ -344,9 +344,8 @@ def picture(
     "A picture of a battle at this moment."
     from marl_nb.smac.replay import render_frame
 
-    view: dict[str, Any] = {}
-    if battle.options.conic_fov: view = {"fov": battle.agents()["fov"], "looks": battle.options.num_fov_actions}
-    return render_frame(battle.scenario, battle.units(), **view)
+    fov = battle.agents()["fov"] if battle.options.conic_fov else None
+    return render_frame(battle.scenario, battle.units(), fov=fov, options=battle.options)
 
 
 class _Again:
@@ -377,6 +376,8 @@ class SMACEnv(_Played):
         a_id: int,  # number of the agent, or `n_agents` + number of the enemy
     ) -> UnitView: # now
         "A unit."
+        if not 0 <= a_id < self.n_agents + self.n_enemies:
+            raise ValueError(f"a_id: expected 0 to {self.n_agents + self.n_enemies - 1}, got {a_id}")
         u = {name: values[a_id].item() for name, values in self._battle.units().items()}
         return UnitView(
             tag=a_id, unit_type=self._kind(a_id).name, owner=1 if a_id < self.n_agents else 2,
