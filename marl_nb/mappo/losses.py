@@ -13,16 +13,17 @@ from torch import Tensor
 # %% ../../nbs/mappo/60_losses.ipynb #27bac729
 def masked_mean(
     x: Tensor,  # [...]
-    mask: Tensor,  # [...] 1 where the entry counts, else 0
+    mask: Tensor,  # [...] weight of the entry: 1 where it counts, else 0
+    total: Tensor | None = None,  # the sum of all weights, if `x` is a part of a larger batch; None: of `mask`
 ) -> Tensor: # scalar
-    "Mean of the entries that count."
-    return (x * mask).sum() / mask.sum()
+    "Mean of the entries that count; with `total`, this part's share of the mean over all parts."
+    return (x * mask).sum() / (mask.sum() if total is None else total)
 
 
 def normalise_advantages(
-    advantage: Tensor,  # [T, E, A]
-    mask: Tensor,  # [T, E, A] 1 where alive
-) -> Tensor: # [T, E, A]; mean 0 and spread 1 over the living
+    advantage: Tensor,  # [..., A]
+    mask: Tensor,  # [..., A] 1 where alive
+) -> Tensor: # [..., A]; mean 0 and spread 1 over the living
     "Standardise with the mean and population spread of the living (1e-5 is added to the spread)."
     mean = masked_mean(advantage, mask)
     std = masked_mean((advantage - mean).square(), mask).sqrt()
@@ -30,26 +31,31 @@ def normalise_advantages(
 
 # %% ../../nbs/mappo/60_losses.ipynb #24bd91da
 def policy_loss(
-    log_prob: Tensor,  # [T, E, A] log-probability of the action taken, now
-    old_log_prob: Tensor,  # [T, E, A] when it was taken
-    advantage: Tensor,  # [T, E, A]
-    mask: Tensor,  # [T, E, A] 1 where alive
+    log_prob: Tensor,  # [..., A] log-probability of the action taken, now
+    old_log_prob: Tensor,  # [..., A] when it was taken
+    advantage: Tensor,  # [..., A]
+    mask: Tensor,  # [..., A] 1 where alive
     clip: float,  # epsilon
-) -> tuple[Tensor, Tensor]: # scalar loss, ratio [T, E, A]
+    total: Tensor | None = None,  # number of the living in the whole minibatch; None: in `mask`
+) -> tuple[Tensor, Tensor]: # scalar loss, ratio [..., A]
     "Clipped surrogate (Schulman et al., 2017) over the living."
     ratio = (log_prob - old_log_prob).exp()
     surrogate = torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    return -masked_mean(surrogate, mask), ratio
+    return -masked_mean(surrogate, mask, total), ratio
 
 # %% ../../nbs/mappo/60_losses.ipynb #a7c4ce0f
 def value_loss(
-    value: Tensor,  # [T, E] or [T, E, A], normalised units
+    value: Tensor,  # [...] one per environment or agent, normalised units
     old_value: Tensor,  # same shape, when the rollout was made
     target: Tensor,  # same shape, normalised return
-    clip: float,  # epsilon
+    clip: float | None,  # epsilon; None: no clipping
     delta: float,  # where the Huber loss turns linear
+    weight: Tensor | None = None,  # same shape, how much an entry counts; None: all the same
+    total: Tensor | None = None,  # sum of the weights of the whole minibatch; None: of `weight`
 ) -> Tensor: # scalar
     "Clipped Huber loss, elementwise the larger of the two."
-    clipped = old_value + (value - old_value).clamp(-clip, clip)
-    plain = F.huber_loss(value, target, reduction="none", delta=delta)
-    return torch.max(plain, F.huber_loss(clipped, target, reduction="none", delta=delta)).mean()
+    loss = F.huber_loss(value, target, reduction="none", delta=delta)
+    if clip is not None:
+        clipped = old_value + (value - old_value).clamp(-clip, clip)
+        loss = torch.max(loss, F.huber_loss(clipped, target, reduction="none", delta=delta))
+    return masked_mean(loss, torch.ones_like(loss) if weight is None else weight, total)

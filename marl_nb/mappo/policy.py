@@ -6,23 +6,27 @@
 __all__ = ['MAPPOPolicy']
 
 # %% ../../nbs/mappo/70_policy.ipynb #de393f92
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ..core.config import from_mapping, to_dict
 from ..core.protocols import Action, Memory, TimeStep, sample_actions
 from ..core.seeding import torch_generator, uniforms
 from .config import MAPPOConfig
 from .files import load_arrays, save_arrays
-from .inputs import actor_input, actor_input_size, critic_input, input_sizes, reset_last_actions
-from .networks import Actor, Critic, masked_log_softmax, standardise
-from .value_norm import ValueNorm
+from .inputs import CriticView, actor_input, actor_input_size, input_sizes, pruned_columns, stack_moments
+from .networks import Network, PerAgent, masked_log_softmax, standardise
+from .storage import Rollout
+from .value_norm import make_value_norm
 
 # %% ../../nbs/mappo/70_policy.ipynb #4a98564c
 class MAPPOPolicy:
-    "Actor and critic with shared parameters; implements `core.protocols.Policy`."
+    "Actor and critic; implements `core.protocols.Policy`."
 
     def __init__(
         self,
@@ -31,32 +35,89 @@ class MAPPOPolicy:
         obs_size: int,  # numbers an agent sees
         state_size: int,  # numbers the critic sees
         n_actions: int,  # N
+        columns: dict[str, list[int]] | None = None,  # for state="FP", see `pruned_columns`
     ):
-        self.config = config
+        c, self.config = config, config
         self.sizes = {"n_agents": n_agents, "obs_size": obs_size, "state_size": state_size, "n_actions": n_actions}
         for name, size in self.sizes.items():
             if size < 1: raise ValueError(f"{name}: expected at least 1, got {size}")
-        H, L, random = config.hidden_size, config.hidden_layers, torch_generator(config.seed, "networks")
-        inputs = actor_input_size(obs_size, n_actions, n_agents)
-        self.actor = Actor(inputs, n_actions, H, L, config.policy_gain, random)
-        self.critic = Critic(state_size, H, L, random)
-        self.value_norm = ValueNorm(config.value_norm_decay)
+        self.view = CriticView(c.state, n_agents, obs_size, state_size, c.agent_id, c.death_mask, c.frame_stack, columns)
+        self.actor_size = actor_input_size(c.frame_stack * obs_size, n_actions * c.last_action, n_agents * c.agent_id)
+        self.per_agent = self.view.per_agent or c.critic_per_agent or not c.share_critic  # values have an agent axis
+        random = torch_generator(c.seed, "networks")
+        make = partial(Network, hidden_size=c.hidden_size, hidden_layers=c.hidden_layers, generator=random,
+                       recurrent=c.recurrent, feature_norm=c.feature_norm)
+        actor = partial(make, self.actor_size, n_actions, gain=c.policy_gain)
+        critic = partial(make, self.view.size, 1, gain=1.0)
+        self.actor: nn.Module = actor() if c.share_actor else PerAgent(n_agents, actor)
+        self.critic: nn.Module = critic() if c.share_critic else PerAgent(n_agents, critic)
+        self.value_norm = make_value_norm(c.value_norm, c.value_norm_decay)
+        self.device = _device(c.device)
+        for net in (self.actor, self.critic):
+            net.to(self.device)
+            if c.compile: net.compile(dynamic=True)
 
     @classmethod
     def for_step(
         cls,
         config: MAPPOConfig,  # options
         step: TimeStep,  # any moment of the environment
+        env: Any = None,  # the environment, which names its features; needed for state="FP"
     ) -> "MAPPOPolicy": # an untrained policy of the right sizes
         "A new policy for the environment that a moment comes from."
-        return cls(config, **input_sizes(step))
+        columns = None
+        if config.state == "FP":
+            columns = pruned_columns(getattr(env, "obs_feature_names", ()), getattr(env, "state_feature_names", ()))
+        return cls(config, **input_sizes(step), columns=columns)
+
+    def prepare(
+        self,
+        x: Tensor,  # [..., D] raw input of a network
+    ) -> Tensor: # [..., D] on the networks' device
+        "Standardise the input, once for many evaluations."
+        x = x.to(self.device)
+        return standardise(x) if self.config.feature_norm else x
+
+    def values(
+        self,
+        x: Tensor,  # [R, C] or [R, A, C] prepared
+        hidden: Tensor | None = None,  # [S, H] or [S, A, H]
+        sizes: list[int] | None = None,  # packed sequences, see `Network`
+    ) -> tuple[Tensor, Tensor | None]: # normalised values [R] or [R, A] (if `per_agent`), hidden states after every moment
+        "Evaluate the critic: once per environment where its input is shared, unless the configuration says otherwise."
+        if self.per_agent and not self.view.per_agent: x = x.unsqueeze(1).expand(-1, self.sizes["n_agents"], -1)
+        values, hidden = self.critic(x, hidden, sizes)
+        return values.squeeze(-1), hidden
 
     def initial_memory(
         self,
         n_envs: int,  # E
-    ) -> dict[str, np.ndarray]: # last_actions [E, A], -1: none yet
+        critic: bool = False,  # also what the critic has to remember
+    ) -> dict[str, np.ndarray]: # last_actions [E, A] is -1: none yet; the rest zeros
         "Memory before the first step."
-        return {"last_actions": np.full((n_envs, self.sizes["n_agents"]), -1)}
+        c, A = self.config, self.sizes["n_agents"]
+        memory = {"last_actions": np.full((n_envs, A), -1)}
+        shapes = {"hidden": (A, c.hidden_size) if c.recurrent else None,
+                  "moments": (A, c.frame_stack * self.sizes["obs_size"]) if c.frame_stack > 1 else None}
+        if critic:
+            shapes["critic_hidden"] = self.critic_memory_shape if c.recurrent else None
+            shapes["critic_moments"] = self.view.shape if c.frame_stack > 1 else None
+        return memory | {k: np.zeros((n_envs, *shape), np.float32) for k, shape in shapes.items() if shape}
+
+    @property
+    def critic_memory_shape(self) -> tuple[int, ...]:
+        "(H,), or (A, H) where values have an agent axis."
+        return (*((self.sizes["n_agents"],) if self.per_agent else ()), self.config.hidden_size)
+
+    def rollout(
+        self,
+        n_steps: int,  # T
+        n_envs: int,  # E
+    ) -> Rollout: # empty
+        "Storage of the right sizes."
+        c = self.config
+        hidden, chunk = (c.hidden_size, c.chunk_length) if c.recurrent else (0, 1)
+        return Rollout(n_steps, n_envs, self.view, self.actor_size, self.sizes["n_actions"], hidden, chunk, self.per_agent)
 
     def reset_memory(
         self,
@@ -64,7 +125,9 @@ class MAPPOPolicy:
         done: np.ndarray,  # [E] bool
     ) -> dict[str, np.ndarray]: # a new memory
         "Forget where a new episode began."
-        return {"last_actions": reset_last_actions(memory["last_actions"], done)}
+        if not done.any(): return memory
+        return {k: np.where(done.reshape(-1, *[1] * (v.ndim - 1)), v.dtype.type(-(k == "last_actions")), v)
+                for k, v in memory.items()}
 
     @torch.inference_mode()
     def act(
@@ -78,28 +141,54 @@ class MAPPOPolicy:
         "Choose an available action for every agent; a moment of another environment is a `ValueError`."
         if (got := input_sizes(step)) != self.sizes: raise ValueError(f"step: expected sizes {self.sizes}, got {got}")
         memory = self.reset_memory(memory or self.initial_memory(len(step.reward)), step.done)
-        x = torch.from_numpy(actor_input(step.obs, memory["last_actions"], self.sizes["n_actions"], out=inputs))
+        after, obs = {}, step.obs
+        if "moments" in memory: obs = after["moments"] = stack_moments(memory["moments"].copy(), obs, step.done)
+        n_actions = self.sizes["n_actions"] * self.config.last_action
+        x = actor_input(obs, memory["last_actions"], n_actions, self.config.agent_id, out=inputs)
+        hidden = torch.from_numpy(memory["hidden"]).to(self.device) if "hidden" in memory else None
+        logits, hidden = self.actor(self.prepare(torch.from_numpy(x)), hidden)
+        if hidden is not None: after["hidden"] = hidden.float().cpu().numpy()
+        after |= self._critic_memory(step, memory)
         available = torch.from_numpy(np.ascontiguousarray(step.available_actions))
-        log_probs = masked_log_softmax(self.actor(standardise(x)), available).numpy()
+        log_probs = masked_log_softmax(logits.cpu(), available).numpy()
         probs = np.exp(log_probs)
         actions = log_probs.argmax(-1) if greedy else sample_actions(probs, uniforms(keys, log_probs.shape[1]))
         log_prob = np.take_along_axis(log_probs, actions[..., None], -1)[..., 0]
-        return Action(actions, log_prob, {"last_actions": actions}, probs)
+        return Action(actions, log_prob, {"last_actions": actions, **after}, probs)
+
+    def _critic_memory(self, step: TimeStep, memory: Memory) -> dict[str, np.ndarray]:
+        "What the critic remembers after this moment, if it is asked to."
+        after = {}
+        if "critic_moments" in memory: after["critic_moments"] = self._critic_input(step, memory)
+        if "critic_hidden" in memory: after["critic_hidden"] = self._value(step, memory)[1].cpu().numpy()
+        return after
+
+    def _critic_input(self, step: TimeStep, memory: Memory) -> np.ndarray:
+        "What the critic sees."
+        blank = np.zeros((len(step.reward), *self.view.shape), np.float32)
+        return self.view(step.state, step.obs, step.alive, step.done, memory.get("critic_moments", blank).copy())
+
+    def _value(self, step: TimeStep, memory: Memory) -> tuple[Tensor, Any]:
+        hidden = torch.from_numpy(memory["critic_hidden"]).to(self.device) if "critic_hidden" in memory else None
+        return self.values(self.prepare(torch.from_numpy(self._critic_input(step, memory))), hidden)
 
     @torch.inference_mode()
     def value(
         self,
         step: TimeStep,  # E lanes
-        memory: Memory | None = None,  # unused: the critic sees the state alone
-    ) -> np.ndarray: # [E] (or [E, A] with critic_per_agent), units of reward
-        "Value of the current states."
-        c = critic_input(torch.from_numpy(step.state), self.sizes["n_agents"], self.config.critic_per_agent)
-        return self.value_norm.denormalise(self.critic(standardise(c))).numpy()
+        memory: Memory | None = None,  # of the last `act`; needs `initial_memory(n, critic=True)` if the critic remembers
+    ) -> np.ndarray: # [E], or [E, A] with one value per agent, units of reward
+        "Value of the current moments; a recurrent or stacking critic without its memory is a `ValueError`."
+        memory = self.reset_memory(memory or {}, step.done)
+        for name, used in (("critic_hidden", self.config.recurrent), ("critic_moments", self.config.frame_stack > 1)):
+            if used and name not in memory:
+                raise ValueError(f"memory: expected {name} (start with initial_memory(n, critic=True)), got {[*memory]}")
+        return self.value_norm.denormalise(self._value(step, memory)[0]).cpu().numpy()
 
     def arrays(self) -> dict[str, np.ndarray]: # name -> array
-        "Everything that was learned, sharing memory with the networks."
+        "Everything that was learned; on a CPU the arrays share memory with the networks."
         modules = {"actor": self.actor, "critic": self.critic}
-        named = {f"{m}.{k}": v.detach().numpy() for m, net in modules.items() for k, v in net.named_parameters()}
+        named = {f"{m}.{k}": v.detach().cpu().numpy() for m, net in modules.items() for k, v in net.named_parameters()}
         return named | {f"value_norm.{k}": np.array(v) for k, v in self.value_norm.state_dict().items()}
 
     def load_arrays(
@@ -107,12 +196,13 @@ class MAPPOPolicy:
         arrays: dict[str, np.ndarray],  # as `arrays` returns them
     ) -> None:
         "Take over what was learned; missing, extra or misshapen arrays are a `ValueError`."
-        own = self.arrays()
-        wrong = {(k, v.shape) for k, v in own.items()} ^ {(k, v.shape) for k, v in arrays.items()}
+        wrong = {(k, v.shape) for k, v in self.arrays().items()} ^ {(k, v.shape) for k, v in arrays.items()}
         if wrong:
             names = ", ".join(sorted({name for name, _ in wrong}))
             raise ValueError(f"arrays: expected those of a policy of this configuration; these differ: {names}")
-        for k, v in own.items(): v[...] = arrays[k]
+        with torch.no_grad():
+            for m, net in {"actor": self.actor, "critic": self.critic}.items():
+                for k, v in net.named_parameters(): v.copy_(torch.from_numpy(arrays[f"{m}.{k}"]))
         self.value_norm.load_state_dict({k: float(arrays[f"value_norm.{k}"]) for k in self.value_norm.state_dict()})
 
     def save(
@@ -120,18 +210,28 @@ class MAPPOPolicy:
         path: str | Path,  # usually *.safetensors
     ) -> None:
         "Write the policy with its configuration to one file, atomically."
-        save_arrays(path, "policy", self.arrays(), {"config": to_dict(self.config), "sizes": self.sizes})
+        about = {"config": to_dict(self.config), "sizes": self.sizes, "columns": self.view.columns}
+        save_arrays(path, "policy", self.arrays(), about)
 
     @classmethod
     def load(
         cls,
         path: str | Path,  # what `save` wrote
+        device: str = "cpu",  # where it will act
     ) -> "MAPPOPolicy": # the same policy
         "Read a policy; a damaged or foreign file is a `ValueError` that names it."
         arrays, about = load_arrays(path, "policy")
         try:
-            policy = cls(from_mapping(MAPPOConfig, about["config"]), **about["sizes"])
+            config = from_mapping(MAPPOConfig, about["config"] | {"device": device})
+            policy = cls(config, **about["sizes"], columns=about["columns"])
             policy.load_arrays(arrays)
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{path}: not a policy of this version ({e})") from e
         return policy
+
+
+def _device(name: str) -> torch.device:
+    "The device a configuration names; a GPU that is not there is a `ValueError`."
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there: raise ValueError("device: expected cpu or auto (no GPU was found), got 'cuda'")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")

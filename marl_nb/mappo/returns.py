@@ -17,17 +17,18 @@ def gae(
     final_value: np.ndarray,  # [T, E, ...] value of the final state, used where truncated
     gamma: float,  # discount per step
     lam: float,  # weight of longer returns
-    timeout: str = "bootstrap",  # or "terminal": a cut-off counts as the end
+    timeout: str = "bootstrap",  # or "terminal": a cut-off counts as the end; or "drop": no advantage there
 ) -> tuple[np.ndarray, np.ndarray]: # advantage and return, [T, E, ...] each
     "Generalised advantage estimation (Schulman et al., 2016) without leaks across episodes."
-    if timeout not in ("bootstrap", "terminal"):
-        raise ValueError(f"timeout: expected bootstrap or terminal, got {timeout!r}")
+    if timeout not in ("bootstrap", "terminal", "drop"):
+        raise ValueError(f"timeout: expected bootstrap, terminal or drop, got {timeout!r}")
     if len(value) != len(reward) + 1:
         raise ValueError(f"value: expected {len(reward) + 1} rows (one more than reward), got {len(value)}")
     done = terminated | truncated
     following = np.where(done, 0.0, value[1:])
     if timeout == "bootstrap": following = np.where(truncated & ~terminated, final_value, following)
     delta = reward + gamma * following - value[:-1]
+    if timeout == "drop": delta = np.where(truncated & ~terminated, 0.0, delta)
     carry = gamma * lam * ~done
     advantage = np.empty_like(delta)
     later = np.zeros_like(delta[0])
