@@ -99,9 +99,9 @@ class CriticView:
     @property
     def moment_size(self) -> int:
         "Width of one moment, without number and stacking."
-        A, O, S, c = self.n_agents, self.obs_size, self.state_size, self.columns
-        return {"EP": S, "CL": A * O, "AS": S + O, "local": O,
-                "FP": S + 3 * len(c["x"]) + len(c["kept"]) if c else 0}[self.kind]
+        A, obs, state, c = self.n_agents, self.obs_size, self.state_size, self.columns
+        return {"EP": state, "CL": A * obs, "AS": state + obs, "local": obs,
+                "FP": state + 3 * len(c["x"]) + len(c["kept"]) if c else 0}[self.kind]
 
     @property
     def size(self) -> int:
@@ -136,7 +136,7 @@ class CriticView:
         obs: np.ndarray,  # [E, A, O]
         alive: np.ndarray,  # [E, A] bool
         first: np.ndarray,  # [E] bool, an episode begins
-        out: np.ndarray,  # [E, C] or [E, A, C] float32, changed in place; holds the moment before if moments are stacked
+        out: np.ndarray,  # [E, C] or [E, A, C] float32, changed in place; holds the moments before, if stacked
     ) -> np.ndarray: # `out`
         "Write the critic's input."
         width = self.frames * self.moment_size

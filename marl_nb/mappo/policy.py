@@ -41,7 +41,8 @@ class MAPPOPolicy:
         self.sizes = {"n_agents": n_agents, "obs_size": obs_size, "state_size": state_size, "n_actions": n_actions}
         for name, size in self.sizes.items():
             if size < 1: raise ValueError(f"{name}: expected at least 1, got {size}")
-        self.view = CriticView(c.state, n_agents, obs_size, state_size, c.agent_id, c.death_mask, c.frame_stack, columns)
+        self.view = CriticView(c.state, n_agents, obs_size, state_size, c.agent_id, c.death_mask, c.frame_stack,
+                               columns)
         self.actor_size = actor_input_size(c.frame_stack * obs_size, n_actions * c.last_action, n_agents * c.agent_id)
         self.per_agent = self.view.per_agent or c.critic_per_agent or not c.share_critic  # values have an agent axis
         random = torch_generator(c.seed, "networks")
@@ -83,7 +84,7 @@ class MAPPOPolicy:
         x: Tensor,  # [R, C] or [R, A, C] prepared
         hidden: Tensor | None = None,  # [S, H] or [S, A, H]
         sizes: list[int] | None = None,  # packed sequences, see `Network`
-    ) -> tuple[Tensor, Tensor | None]: # normalised values [R] or [R, A] (if `per_agent`), hidden states after every moment
+    ) -> tuple[Tensor, Tensor | None]: # normalised values [R] or [R, A] (if `per_agent`), hidden states after moments
         "Evaluate the critic: once per environment where its input is shared, unless the configuration says otherwise."
         if self.per_agent and not self.view.per_agent: x = x.unsqueeze(1).expand(-1, self.sizes["n_agents"], -1)
         values, hidden = self.critic(x, hidden, sizes)
@@ -97,8 +98,9 @@ class MAPPOPolicy:
         "Memory before the first step."
         c, A = self.config, self.sizes["n_agents"]
         memory = {"last_actions": np.full((n_envs, A), -1)}
-        shapes = {"hidden": (A, c.hidden_size) if c.recurrent else None,
-                  "moments": (A, c.frame_stack * self.sizes["obs_size"]) if c.frame_stack > 1 else None}
+        shapes: dict[str, tuple[int, ...] | None] = {
+            "hidden": (A, c.hidden_size) if c.recurrent else None,
+            "moments": (A, c.frame_stack * self.sizes["obs_size"]) if c.frame_stack > 1 else None}
         if critic:
             shapes["critic_hidden"] = self.critic_memory_shape if c.recurrent else None
             shapes["critic_moments"] = self.view.shape if c.frame_stack > 1 else None
@@ -117,7 +119,8 @@ class MAPPOPolicy:
         "Storage of the right sizes."
         c = self.config
         hidden, chunk = (c.hidden_size, c.chunk_length) if c.recurrent else (0, 1)
-        return Rollout(n_steps, n_envs, self.view, self.actor_size, self.sizes["n_actions"], hidden, chunk, self.per_agent)
+        sizes = self.actor_size, self.sizes["n_actions"], hidden, chunk
+        return Rollout(n_steps, n_envs, self.view, *sizes, self.per_agent)
 
     def reset_memory(
         self,
@@ -176,13 +179,14 @@ class MAPPOPolicy:
     def value(
         self,
         step: TimeStep,  # E lanes
-        memory: Memory | None = None,  # of the last `act`; needs `initial_memory(n, critic=True)` if the critic remembers
+        memory: Memory | None = None,  # of the last `act`, from `initial_memory(n, critic=True)` if the critic has one
     ) -> np.ndarray: # [E], or [E, A] with one value per agent, units of reward
         "Value of the current moments; a recurrent or stacking critic without its memory is a `ValueError`."
         memory = self.reset_memory(memory or {}, step.done)
         for name, used in (("critic_hidden", self.config.recurrent), ("critic_moments", self.config.frame_stack > 1)):
             if used and name not in memory:
-                raise ValueError(f"memory: expected {name} (start with initial_memory(n, critic=True)), got {[*memory]}")
+                raise ValueError(f"memory: expected {name} (start with initial_memory(n, critic=True)), "
+                                 f"got {[*memory]}")
         return self.value_norm.denormalise(self._value(step, memory)[0]).cpu().numpy()
 
     def arrays(self) -> dict[str, np.ndarray]: # name -> array

@@ -81,11 +81,13 @@ class Rollout:
     ) -> None:
         "Store what the step brought, and what the critic sees next."
         v, stacked = self.np, self.view.frames > 1
-        v.reward[t], v.terminated[t], v.truncated[t], v.first[t + 1] = step.reward, step.terminated, step.truncated, step.done
+        v.reward[t], v.terminated[t], v.truncated[t] = step.reward, step.terminated, step.truncated
+        v.first[t + 1] = step.done
         if (cut := step.truncated).any():
             out = v.critic_input[t, cut] if stacked else v.final[t, cut]
             lives = step.final_obs[cut].any(-1)  # the dead observe nothing
-            v.final[t, cut] = self.view(step.final_state[cut], step.final_obs[cut], lives, np.zeros(len(out), bool), out)
+            no = np.zeros(len(out), bool)
+            v.final[t, cut] = self.view(step.final_state[cut], step.final_obs[cut], lives, no, out)
         if stacked: v.critic_input[t + 1] = v.critic_input[t]
         self.view(step.state, step.obs, step.alive, v.first[t + 1], v.critic_input[t + 1])
 
@@ -131,7 +133,7 @@ class Pieces:
     def rows(
         self,
         which: np.ndarray | None = None,  # some pieces; None: all
-    ) -> tuple[np.ndarray, list[int], np.ndarray]: # index of the moments, sizes, and the pieces, in packed order
+    ) -> tuple[np.ndarray, list[int], np.ndarray]: # moments in packed order, sizes, and the pieces by length
         "The moments of some pieces in packed order."
         which = np.arange(len(self)) if which is None else np.sort(which)  # sorted by length as all are
         start, length = self.t[which] * self.n_envs + self.lane[which], self.length[which]

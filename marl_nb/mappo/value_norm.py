@@ -71,7 +71,7 @@ class ValueNorm:
 class NoValueNorm(ValueNorm):
     "Leaves values as they are: mean 0, spread 1."
 
-    mean, std = 0.0, 1.0  # type: ignore[assignment]
+    mean, std = 0.0, 1.0
 
     def update(
         self,
