@@ -32,7 +32,7 @@ def gru_cell(w: Weights, x, h):
 
 
 def network(w: Weights, x, h=None):
-    """Raw input to outputs: LayerNorm, blocks of Linear, ReLU, LayerNorm, a GRU with LayerNorm if there is one, a head."""
+    """Raw input to outputs: LayerNorm, blocks of Linear, ReLU, LayerNorm; a GRU and LayerNorm, if there is one; a head."""
     if "features.scale" in w:
         x = layer_norm(x, w["features.scale"], w["features.shift"])
     for i in range(sum(k.startswith("features.linears") and k.endswith("weight") for k in w)):
@@ -299,7 +299,8 @@ class MAPPO:
                     w["head.bias"][:] = (w["head.bias"] * std + mean - new_mean) / new_std
                 old = (old * std + mean - new_mean) / new_std
             actor = self.actor_loss(r, advantage)
-            row = {"policy_loss": actor[1], "entropy": actor[2], "value_loss": self.critic_loss(r, old, returns, chunks)}
+            row = {"policy_loss": actor[1], "entropy": actor[2]}
+            row["value_loss"] = self.critic_loss(r, old, returns, chunks)
             row["actor_grad_norm"] = self.descend(self.actors, self.adams[0], lambda: self.actor_loss(r, advantage)[0])
             row["critic_grad_norm"] = self.descend(
                 self.critics, self.adams[1], lambda old=old: self.critic_loss(r, old, returns, chunks))

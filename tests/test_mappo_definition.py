@@ -41,7 +41,7 @@ def double(monkeypatch):
 
 def make_policy(**options) -> MAPPOPolicy:
     """A tiny policy in float64, with weights that are not at their special initial values."""
-    defaults = dict(hidden_size=3, chunk_length=CHUNK, rollout_steps=T, epochs=2, policy_gain=1.0, actor_lr=0.01,
+    defaults = dict(hidden_size=4, chunk_length=CHUNK, rollout_steps=T, epochs=2, policy_gain=1.0, actor_lr=0.01,
                     critic_lr=0.02, gamma=0.9, gae_lambda=0.8)
     policy = MAPPOPolicy(MAPPOConfig(**defaults | options), A, OBS, STATE, N, COLUMNS)
     generator = torch.Generator().manual_seed(1)
@@ -255,7 +255,7 @@ def test_ratio_is_1_before_the_first_step(recurrent, shared, kind):
 @pytest.mark.parametrize(("recurrent", "masks"), [*itertools.product((False, True), repeat=2)])
 def test_once_per_environment_is_exact(double, recurrent, masks):
     """Gradients, losses, statistics and networks after four epochs: one value against A copies of it."""
-    out = []
+    out, start = [], torch.zeros(0)
     for each in (False, True):
         policy = make_policy(recurrent=recurrent, critic_per_agent=each, epochs=4, value_active_masks=masks)
         rollout = make_rollout(policy)
