@@ -8,7 +8,7 @@ __all__ = ['TABLES', 'WRITERS', 'Writer', 'CSVWriter', 'TensorBoardWriter', 'Wan
 # %% ../../nbs/mappo/79_loggers.ipynb #982f7ce8
 import csv
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,7 +51,8 @@ class CSVWriter:
 # %% ../../nbs/mappo/79_loggers.ipynb #eec31831
 def _missing(name: str, error: ImportError) -> ValueError:
     "What to say when the package of a logger cannot be imported."
-    return ValueError(f'log_to: {name!r} needs a package that is not installed; pip install "marl_nb[{name}]" ({error})')
+    install = f'pip install "marl_nb[{name}]"'
+    return ValueError(f"log_to: {name!r} needs a package that is not installed; {install} ({error})")
 
 
 class TensorBoardWriter:
@@ -62,10 +63,11 @@ class TensorBoardWriter:
         folder: Path,  # events go to its folder `tensorboard`
         about: Mapping[str, Any],  # shown as text
     ):
-        try: from torch.utils.tensorboard import SummaryWriter
+        try:
+            from torch.utils.tensorboard import SummaryWriter
         except ImportError as e: raise _missing("tensorboard", e) from e
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
         self._writer.add_text("about", "\n".join(f"    {k}: {v}" for k, v in about.items()))
 
     def write(
@@ -89,7 +91,8 @@ class WandbWriter:
         folder: Path,  # the run goes to its folder `wandb`
         about: Mapping[str, Any],  # the configuration of the run
     ):
-        try: import wandb
+        try:
+            import wandb
         except ImportError as e: raise _missing("wandb", e) from e
         shutil.rmtree(folder / "wandb", ignore_errors=True)
         settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
@@ -109,7 +112,9 @@ class WandbWriter:
         self._run.finish()
 
 # %% ../../nbs/mappo/79_loggers.ipynb #9350a5ae
-WRITERS = {"csv": CSVWriter, "tensorboard": TensorBoardWriter, "wandb": WandbWriter}
+WRITERS: dict[str, Callable[[Path, Mapping[str, Any]], Writer]] = {
+    "csv": CSVWriter, "tensorboard": TensorBoardWriter, "wandb": WandbWriter,
+}
 
 
 class Logs:
@@ -125,9 +130,11 @@ class Logs:
         unknown = [name for name in log_to if name not in WRITERS]
         if isinstance(log_to, str) or unknown:
             raise ValueError(f"log_to: expected some of {', '.join(WRITERS)}, got {log_to!r}")
-        if folder is None and set(log_to) - {"csv"}: raise ValueError(f"log_to: expected a folder for {log_to!r}, got none")
-        self.rows, names = rows, () if folder is None else dict.fromkeys(("csv", *log_to))
-        self._writers: list[Writer] = [WRITERS[name](Path(str(folder)), about or {}) for name in names]
+        extras = sorted(set(log_to) - {"csv"})
+        if folder is None and extras: raise ValueError(f"log_to: expected a folder for {extras}, got none")
+        self.rows = rows
+        names = () if folder is None else (*extras, "csv")  # a missing package is noticed before a file is touched
+        self._writers = [WRITERS[name](Path(str(folder)), about or {}) for name in names]
         before = [(table, row) for table in TABLES for row in rows[table]]
         for table, row in sorted(before, key=lambda pair: pair[1]["env_steps"]): self._write(table, row)
 
