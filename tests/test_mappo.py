@@ -13,6 +13,7 @@ import pytest
 
 from marl_nb import smac
 from marl_nb.mappo import MAPPOConfig, MAPPOPolicy, evaluate, train
+from marl_nb.mappo.training import MEASURED
 
 CONFIG = dict(total_steps=12_288, rollout_steps=32, epochs=2, eval_interval=2_048, checkpoint_interval=1_024)
 
@@ -36,7 +37,7 @@ def battles(n_envs: int):
 
 def rows(out: Path, name: str) -> pd.DataFrame:
     table = pd.read_csv(out / name)
-    return table.drop(columns=[c for c in table if "second" in c])
+    return table.drop(columns=[c for c in table if c in MEASURED])
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ class MAPPOConfig:
     rollout_steps: int = 64  # steps of every lane between two updates
     epochs: int = 10  # passes over a rollout
     minibatches: int = 1  # optimiser steps per epoch; moments (with a GRU: chunks) are dealt out at random
-    accumulate: int = 1  # parts of a minibatch whose gradients are added up before the step; saves memory
+    accumulate: int = 0  # parts of a minibatch whose gradients are added up before the step; 0: as fit the CPU's cache
     gamma: float = 0.99  # discount per step
     gae_lambda: float = 0.95  # weight of longer returns, 0: one step, 1: whole episode
     timeout: str = "bootstrap"  # at a time limit: "bootstrap", "terminal" or "drop", see the chapter on returns
@@ -58,18 +58,21 @@ class MAPPOConfig:
     frame_stack: int = 1  # moments that actor and critic see at once
     eval_interval: int = 50_000  # environment steps between evaluations
     eval_episodes_per_lane: int = 1  # episodes counted in each lane of the evaluation environment
-    stop_win_rate: float = 1.0  # stop after 3 evaluations in a row above this share of wins; 1: never
+    stop_win_rate: float = 1.0  # stop after stop_evaluations in a row above this share of wins; 1: never
+    stop_evaluations: int = 3  # evaluations in a row that have to be above stop_win_rate
     checkpoint_interval: int = 50_000  # environment steps between checkpoints
+    checkpoint_episodes: int = 0  # training episodes between checkpoints, besides those by steps; 0: none
     threads: int = 1  # CPU threads of torch
     device: str = "cpu"  # where the networks live: "cpu", "cuda", or "auto" for a GPU if there is one
     precision: str = "float32"  # "bfloat16" runs matrix products of the update in mixed precision
     compile: bool = False  # compile the networks with torch.compile
 
     def __post_init__(self):
-        _check_range(self, ("total_steps", "rollout_steps", "epochs", "minibatches", "accumulate", "hidden_size",
+        _check_range(self, ("total_steps", "rollout_steps", "epochs", "minibatches", "hidden_size",
                             "chunk_length", "frame_stack", "eval_interval", "eval_episodes_per_lane",
-                            "checkpoint_interval", "threads"), 1)
-        _check_range(self, ("seed", "hidden_layers", "entropy_coefficient"), 0)
+                            "checkpoint_interval", "threads", "stop_evaluations"), 1)
+        _check_range(self, ("seed", "hidden_layers", "entropy_coefficient", "accumulate",
+                            "checkpoint_episodes"), 0)
         _check_range(self, ("gamma", "gae_lambda", "value_norm_decay", "stop_win_rate"), 0, 1)
         for name in ("clip", "huber_delta", "actor_lr", "critic_lr", "adam_eps", "max_grad_norm", "policy_gain"):
             value = getattr(self, name)
