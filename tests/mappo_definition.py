@@ -32,7 +32,7 @@ def gru_cell(w: Weights, x, h):
 
 
 def network(w: Weights, x, h=None):
-    """Raw input to outputs: LayerNorm, blocks of Linear, ReLU, LayerNorm; a GRU and LayerNorm, if there is one; a head."""
+    """Raw input to outputs: LayerNorm, blocks of Linear, ReLU, LayerNorm; a GRU with LayerNorm if any; a head."""
     if "features.scale" in w:
         x = layer_norm(x, w["features.scale"], w["features.shift"])
     for i in range(sum(k.startswith("features.linears") and k.endswith("weight") for k in w)):
