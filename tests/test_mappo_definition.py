@@ -9,6 +9,7 @@ import torch
 
 from marl_nb import smac
 from marl_nb.mappo import Learner, MAPPOConfig, MAPPOPolicy
+from marl_nb.mappo.document import DocumentPolicy
 from marl_nb.mappo.inputs import CriticView, actor_input
 from marl_nb.mappo.learner import Batches, rollout_values
 from marl_nb.mappo.losses import policy_loss, value_loss
@@ -270,3 +271,35 @@ def test_once_per_environment_is_exact(double, recurrent, masks):
     assert (gradient - same).abs().max() < 1e-9 < gradient.abs().max()
     for k, v in arrays.items():
         np.testing.assert_allclose(others[k], v, atol=1e-9, err_msg=k)
+
+
+@pytest.mark.parametrize(("recurrent", "kind"), list(itertools.product((False, True), KINDS)))
+def test_the_documents_methods(recurrent, kind):
+    """Both methods in flattened layouts, with resets in the middle and hidden states to start from."""
+    policy, S = make_policy(recurrent=recurrent, state=kind), 5
+    rng, mappo, document = np.random.default_rng(7), reading(policy), DocumentPolicy(policy)
+    obs = rng.standard_normal((S, E, A, policy.actor_size))
+    state = rng.standard_normal((S, E, 1 if kind == "EP" else A, policy.view.size))
+    masks = (rng.random((S, E)) < 0.7) * 1.0
+    h0 = [rng.standard_normal((E, k, 4)) if recurrent else None for k in (A, state.shape[2])]
+    logits, _ = mappo.per_column(mappo.actors, obs, masks == 0, h0[0])
+    values, states = mappo.per_column(mappo.critics, state, masks == 0, h0[1])
+    available = rng.random((S, E, A, N)) < 0.6
+    available[..., 0] = True
+    log_probs = definition.log_softmax(logits, available)
+    actions = np.where(rng.random((S, E, A)) < 0.5, 0, available.shape[-1] - 1 - available[..., ::-1].argmax(-1))
+    each = lambda x: np.broadcast_to(x, (*x.shape[:-2], A, x.shape[-1])).reshape(*x.shape[:-3], E * A, x.shape[-1])
+    rows = [each(state), each(obs), each(actions[..., None]), each(available)]
+    mask_rows = each(masks[..., None, None])
+    start = [each(h)[None] for h in h0] if recurrent else [None, None]
+    tensors = [torch.tensor(x) for x in [*rows, mask_rows]] + [None if h is None else torch.tensor(h) for h in start]
+    with torch.no_grad():
+        got = document.evaluate_actions(*tensors)
+    want = each(values), each(np.take_along_axis(log_probs, actions[..., None], -1)), each(
+        definition.entropy(log_probs)[..., None])
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a.numpy(), b, atol=1e-9)
+    value, hidden = document.get_values(rows[0][0], start[1][0] if recurrent else None, mask_rows[0].copy())
+    np.testing.assert_allclose(value, want[0][0], atol=1e-9)
+    if recurrent:
+        np.testing.assert_allclose(hidden, each(states[0]), atol=1e-9)
