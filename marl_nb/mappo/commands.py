@@ -17,7 +17,7 @@ from typing import Any, NoReturn, get_type_hints
 from ..core.config import load_yaml
 from .compare import compare, scenario_of
 from .config import MAPPOConfig
-from .loggers import WRITERS
+from .loggers import LOGS
 from .policy import MAPPOPolicy
 from .training import debug_config, train
 
@@ -76,7 +76,7 @@ def train_command(
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file with fields of MAPPOConfig")
     parser.add_argument("--debug", action="store_true", help="about 100 episodes with tiny networks, to find mistakes")
-    parser.add_argument("--log-to", metavar="NAME", nargs="+", default=["csv"], help=f"logs: {', '.join(WRITERS)}")
+    parser.add_argument("--log-to", metavar="NAME", nargs="+", default=["csv"], help=f"logs: {', '.join(LOGS)}")
     parser.add_argument("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
     add_fields(parser, MAPPOConfig)
     args = vars(parser.parse_args(argv))
