@@ -103,7 +103,7 @@ class MAPPO(BaseMAAlgorithm):
         "The arrays as a rollout."
         reward = np.asarray(batch.get("reward", 0.0))
         if reward.ndim != 2: raise ValueError("batch: expected an array 'reward' [T, E] among its fields")
-        rollout = Rollout(*reward.shape, **self.policy.sizes)
+        rollout = self.policy.rollout(*reward.shape)
         places = vars(rollout.np)
         if wrong := sorted(set(places) ^ set(batch)): raise ValueError(f"batch: missing or unknown: {', '.join(wrong)}")
         for name, place in places.items():
