@@ -13,6 +13,7 @@ import pytest
 
 from marl_nb import smac
 from marl_nb.core.results import read_json
+from marl_nb.core.seeding import stream
 from marl_nb.mappo import MAPPOConfig, MAPPOPolicy, train
 from marl_nb.mappo.files import load_arrays
 from marl_nb.mappo.probes import Endless, FollowCue
@@ -28,11 +29,11 @@ from marl_nb.mappo import MAPPOConfig, train
 class Ending(smac.BattleEnv):
     def step(self, actions):
         self.left -= 1
-        for _ in range({signals} * (self.left == 0)): os.kill(os.getpid(), signal.SIGTERM)
+        for number in {signals} * (self.left == 0): os.kill(os.getpid(), number)
         return super().step(actions)
 
 env = Ending("3m", 16, threads=1)
-env.left = 150
+env.left = {steps}
 train(MAPPOConfig(**{config}), env, smac.make("3m", n_envs=8, threads=1), out=sys.argv[1], resume=True, progress=True)
 """
 
@@ -41,9 +42,10 @@ def battles(n_envs: int):
     return smac.make("3m", n_envs=n_envs, threads=1)
 
 
-def start(out: Path, signals: int) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", SCRIPT.format(config=CONFIG, signals=signals), str(out)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+def start(out: Path, *signals: int, steps: int = 150, **options) -> subprocess.CompletedProcess:
+    """Train in a process that sends itself signals after some steps."""
+    script = SCRIPT.format(config=CONFIG | options, signals=[int(s) for s in signals], steps=steps)
+    return subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +72,19 @@ def assert_same(a: Path, b: Path) -> None:
 
 def test_sigterm_ends_with_a_checkpoint_and_the_run_goes_on(whole, tmp_path):
     """The signal comes in the middle of the fifth iteration, which is finished and kept."""
-    done = start(tmp_path / "run", signals=1)
+    done = start(tmp_path / "run", signal.SIGTERM)
     assert done.returncode == 143
     last = done.stderr.strip().splitlines()[-1]
     assert last == f"stopped by SIGTERM after 2,560 environment steps; resume the run in {tmp_path / 'run'}"
     assert "Traceback" not in done.stderr and not (tmp_path / "run" / "policy.safetensors").exists()
     assert len(table(tmp_path / "run", "progress.csv")) == 5
-    assert start(tmp_path / "run", signals=0).returncode == 0
+    assert start(tmp_path / "run").returncode == 0
     assert_same(whole, tmp_path / "run")
 
 
 def test_a_second_sigterm_ends_at_once(tmp_path):
     """Whoever insists is obeyed: the process dies of the signal, without a checkpoint."""
-    done = start(tmp_path / "run", signals=2)
+    done = start(tmp_path / "run", signal.SIGTERM, signal.SIGTERM)
     assert done.returncode == -signal.SIGTERM and not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
@@ -93,6 +95,17 @@ def test_training_in_a_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert results[0].env_steps == 2_560 and signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed_again_and_again(tmp_path, kills):
+    """SIGKILL at random points of a training that is resumed every time; nobody can see it in the end."""
+    options = {"checkpoint_interval": 512, "total_steps": 512 * 3 * kills}
+    train(MAPPOConfig(**CONFIG | options), battles(16), battles(8), out=tmp_path / "whole", progress=False)
+    for steps in stream(0, "kills").integers(1, 96, kills):
+        assert start(tmp_path / "run", signal.SIGKILL, steps=int(steps), **options).returncode == -signal.SIGKILL
+    assert start(tmp_path / "run", **options).returncode == 0
+    assert_same(tmp_path / "whole", tmp_path / "run")
 
 
 class Recording(smac.BattleEnv):
