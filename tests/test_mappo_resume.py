@@ -25,8 +25,8 @@ class Battles(smac.BattleEnv):
         return super().step(actions)
 
 config = MAPPOConfig(total_steps=8_192, rollout_steps=32, epochs=2, eval_interval=2_048, checkpoint_interval=1_024,
-                     checkpoint_episodes=17, recurrent=True, chunk_length=8, share_actor=False, state="FP", frame_stack=2,
-                     minibatches=2, hidden_size=16, value_norm="popart")
+                     checkpoint_episodes=17, recurrent=True, chunk_length=8, share_actor=False, state="FP",
+                     frame_stack=2, minibatches=2, hidden_size=16, value_norm="popart")
 scenario = smac.scenarios.get("3m")
 train(config, Battles(scenario, n_envs=16, threads=1), smac.make(scenario, n_envs=8, threads=1), out=sys.argv[1],
       resume=True, progress=False)
