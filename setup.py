@@ -23,9 +23,10 @@ setup(
     keywords=cfg["keywords"],
     python_requires=">=" + cfg["min_python"],
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
-    package_data={cfg["lib_path"]: ["data/*"]},
+    package_data={cfg["lib_path"]: ["data/*", "data/*/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={extra: cfg[extra + "_requirements"].split() for extra in ("sc2", "docs", "dev")},
+    extras_require={extra: cfg[extra + "_requirements"].split()
+                    for extra in ("sc2", "tensorboard", "wandb", "docs", "dev")},
     entry_points={
         "console_scripts": ["marl-nb = marl_nb.core.cli:main"],
         "nbdev": [f"{cfg['lib_name']} = {cfg['lib_path']}._modidx:d"],

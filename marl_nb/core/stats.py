@@ -111,7 +111,7 @@ def probability_of_improvement(
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"a, b: expected [runs, tasks] with the same tasks, got {a.shape} and {b.shape}")
     if n < 1: raise ValueError(f"n: expected at least 1 resample, got {n}")
-    better = (np.sign(a[:, None] - b[None]) + 1) / 2  # [runs of A, runs of B, tasks]
+    better = (a[:, None] > b) + (a[:, None] == b) / 2  # [runs of A, runs of B, tasks]
     random, tasks = stream(seed, "improvement"), np.arange(a.shape[1])
     i, j = (random.integers(len(x), size=(n, *x.shape)) for x in (a, b))
     drawn = [better[i[k][:, None], j[k][None], tasks].mean() for k in range(n)]

@@ -6,10 +6,13 @@
 __all__ = []
 
 # %% ../../nbs/mappo/00_mappo.ipynb #6f48264c
+from .algorithm import BaseMAAlgorithm
 from .config import MAPPOConfig
 from .evaluation import EvalResult, evaluate
 from .learner import Learner
+from .mappo_algorithm import MAPPO
 from .policy import MAPPOPolicy
 from .training import TrainResult, train
 
-__all__ = ["EvalResult", "Learner", "MAPPOConfig", "MAPPOPolicy", "TrainResult", "evaluate", "train"]
+__all__ = ["MAPPO", "BaseMAAlgorithm", "EvalResult", "Learner", "MAPPOConfig", "MAPPOPolicy", "TrainResult",
+           "evaluate", "train"]

@@ -160,7 +160,8 @@ class Learner:
             raise ValueError(f"minibatches: expected at most {len(batches.pieces)} (times accumulate), got {n}")
         random, rows = stream(c.seed, "minibatch", self.iteration), []
         self._units = self.policy.value_norm.mean, self.policy.value_norm.std  # of the old values
-        order, dealt = np.arange(len(batches.pieces)), []
+        order = np.arange(len(batches.pieces))
+        dealt: list[list[tuple[Batch, Sequences]]] = []
         for _ in range(c.epochs):
             if c.minibatches > 1: order = random.permutation(order)
             if c.minibatches > 1 or not dealt:

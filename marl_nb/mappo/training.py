@@ -30,7 +30,7 @@ from .config import MAPPOConfig
 from .evaluation import evaluate
 from .files import load_arrays, save_arrays
 from .learner import Learner
-from .loggers import Logs
+from .loggers import Logs, check_log_to
 from .policy import MAPPOPolicy
 
 # %% ../../nbs/mappo/80_training.ipynb #9b09c42a
@@ -296,6 +296,7 @@ def train(
 ) -> TrainResult: # policy and logs
     "Train MAPPO; sets torch's number of threads; SIGTERM ends it with a checkpoint and `SystemExit` 143."
     if resume and out is None: raise ValueError("resume: expected a folder `out` to resume from, got None")
+    check_log_to(log_to, out)
     torch.set_num_threads(config.threads)
     trainer, folder = Trainer(config, env, eval_env), None if out is None else Path(out)
     about = {} if folder is None else _open(trainer, folder, resume)

@@ -1,0 +1,122 @@
+"""`marl-nb train` and `marl-nb eval` as processes."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marl_nb.core.results import read_json
+from marl_nb.mappo import MAPPOConfig, MAPPOPolicy
+from marl_nb.mappo.commands import field_comments
+
+MARL_NB = Path(sys.executable).with_name("marl-nb")
+SMALL = ["--hidden-size", "16", "--rollout-steps", "32", "--epochs", "2", "--n-envs", "16", "--eval-envs", "8",
+         "--eval-interval", "1024", "--no-progress"]
+
+
+def run(*args, cwd=None, status=0, **env):
+    done = subprocess.run([MARL_NB, *map(str, args)], capture_output=True, text=True, env=os.environ | env, timeout=120,
+                          cwd=cwd)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder in which `marl-nb train` was called."""
+    folder = tmp_path_factory.mktemp("work")
+    run("train", "3m", *SMALL, "--total-steps", "2048", "--seed", "3", cwd=folder)
+    return folder
+
+
+def test_help_lists_every_field():
+    text = " ".join(run("train", "--help", COLUMNS="100").stdout.split())
+    comments = field_comments(MAPPOConfig)
+    for f in fields(MAPPOConfig):
+        assert "--" + f.name.replace("_", "-") in text and comments[f.name], f.name
+        assert " ".join(comments[f.name].split()) in text
+    assert all(option in text for option in ("--n-envs", "--out", "--resume", "--config", "--debug", "--log-to"))
+    text = run("eval", "--help").stdout
+    assert all(o in text for o in ("--episodes", "--seed", "--stochastic", "--replay", "--compare"))
+    assert "train" in run("--help").stdout and "eval" in run("--help").stdout
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    (["train"], "the following arguments are required: SCENARIO"),
+    (["train", "nowhere"], "scenario: expected one of 3m"),
+    (["train", "3m", "--epochs", "2.5"], "argument --epochs: invalid int value: '2.5'"),
+    (["train", "3m", "--gamma", "1.5"], "gamma: expected 0 to 1, got 1.5"),
+    (["train", "3m", "--timeout", "ignore"], "timeout: expected one of bootstrap, terminal"),
+    (["train", "3m", "--gama", "0.9"], "unrecognized arguments: --gama 0.9"),
+    (["train", "3m", "--n-envs", "-3"], "n_envs: expected an integer of at least 1, got -3"),
+    (["train", "3m", "--config", "absent.yaml"], "absent.yaml"),
+    (["train", "3m", "--config", "bad.yaml"], "bad.yaml: MAPPOConfig: unknown key 'lr'"),
+    (["train", "3m", "--log-to", "paper"], "log_to: expected some of csv, tensorboard, wandb"),
+    (["eval", "absent.safetensors"], "absent.safetensors: no such policy file"),
+    (["eval", "bad.yaml"], "bad.yaml: not a readable policy file"),
+])
+def test_mistakes_are_one_line_and_leave_nothing(tmp_path, args, message):
+    (tmp_path / "bad.yaml").write_text("lr: 0.1\n")
+    done = run(*args, cwd=tmp_path, status=2)
+    assert done.stderr.startswith("marl-nb: error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert message in done.stderr and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_missing_extra_is_named(tmp_path, name):
+    if importlib.util.find_spec(name):
+        pytest.skip(f"{name} is installed")
+    done = run("train", "3m", "--log-to", name, cwd=tmp_path, status=2)
+    assert f"""log_to: '{name}' needs a package that is not installed: pip install "marl_nb[{name}]\"""" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_leaves_a_run(trained):
+    out = trained / "runs" / "3m-seed3"
+    assert {p.name for p in out.iterdir()} == {"config.json", "progress.csv", "evaluations.csv",
+                                               "checkpoint.safetensors", "policy.safetensors"}
+    about = read_json(out / "config.json")
+    assert (about["scenario"], about["n_envs"], about["config"]["seed"], about["config"]["epochs"]) == ("3m", 16, 3, 2)
+    again = run("train", "3m", *SMALL, "--total-steps", "2048", "--seed", "3", cwd=trained, status=2)
+    assert "already holds a run; resume it" in again.stderr
+
+
+def test_resumed_longer_is_the_same_as_at_once(trained, tmp_path):
+    """Options come from a file, then from the command line."""
+    (tmp_path / "run.yaml").write_text("hidden_size: 16\nrollout_steps: 32\nepochs: 7\neval_interval: 1024\nseed: 3\n")
+    common = ["--config", "run.yaml", "--epochs", "2", "--n-envs", "16", "--eval-envs", "8", "--no-progress"]
+    done = run("train", "3m", *common, "--total-steps", "4_096", "--out", "once", cwd=tmp_path)
+    assert "3m: 4,096 environment steps" in done.stdout and "policy: once/policy.safetensors" in done.stdout
+    for steps in ("2048", "4096"):
+        run("train", "3m", *common, "--total-steps", steps, "--out", "twice", "--resume", cwd=tmp_path)
+    once, twice = (MAPPOPolicy.load(tmp_path / name / "policy.safetensors").arrays() for name in ("once", "twice"))
+    for name, array in once.items():
+        np.testing.assert_array_equal(twice[name], array, name)
+
+
+def test_eval(trained):
+    """The scenario is known from the run; the result depends on the seed alone; a battle is filmed."""
+    policy = "runs/3m-seed3/policy.safetensors"
+    first = run("eval", policy, "--episodes", "20", "--seed", "5", "--replay", "battle.html", cwd=trained).stdout
+    assert first.startswith("3m, 20 battles, greedy, seed 5")
+    assert "<canvas" in (trained / "battle.html").read_text() and "battle.html" in first
+    again = run("eval", "runs/3m-seed3", "3m", "--episodes", "20", "--seed", "5", cwd=trained).stdout
+    assert again.splitlines() == first.splitlines()[:2]
+    drawn = run("eval", policy, "--episodes", "20", "--seed", "5", "--stochastic", cwd=trained).stdout
+    assert "drawn actions" in drawn and drawn.splitlines()[1] != first.splitlines()[1]
+
+
+def test_eval_compares(trained):
+    """A policy against a copy of itself: the difference is zero, with an interval around it."""
+    file = trained / "runs" / "3m-seed3" / "policy.safetensors"
+    (trained / "copy.safetensors").write_bytes(file.read_bytes())
+    text = run("eval", file, "--episodes", "30", "--compare", "copy.safetensors", cwd=trained).stdout
+    assert re.search(r"minus the first: \+0.0% \[-\d+.\d%, \+\d+.\d%\]", text), text
+    done = run("eval", "copy.safetensors", cwd=trained, status=2)
+    assert "no config.json beside it names the scenario" in done.stderr
