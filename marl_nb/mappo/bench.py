@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import smac
 from ..core.bench import REPEATS, Measurement, Row, rate, ratio, summary
 from .config import MAPPOConfig
 from .policy import MAPPOPolicy
@@ -51,6 +50,8 @@ def battles_per_second(
     **options: Any, # fields of `MAPPOConfig`
 ) -> Measurement: # environment steps a second
     "3m end to end: simulator, acting, learning; 128 lanes of 64 steps, 2 threads."
+    from marl_nb import smac
+
     options = {"rollout_steps": 64, "chunk_length": 16} | options
     return steps_per_second(2, smac.make("3m", n_envs=128, threads=2), repeats, **options)
 
@@ -177,6 +178,8 @@ def seconds_to(
     **options: Any, # fields of `MAPPOConfig`
 ) -> float: # seconds; infinite if it was not reached
     "Wall time of one training, evaluations included."
+    from marl_nb import smac
+
     config, n_envs = settings(scenario, seed=seed, threads=threads, total_steps=limit, **options)
     torch.set_num_threads(threads)
     env, eval_env = (smac.make(scenario, n_envs=n, threads=threads) for n in (n_envs, 128))
