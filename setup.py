@@ -23,7 +23,7 @@ setup(
     keywords=cfg["keywords"],
     python_requires=">=" + cfg["min_python"],
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
-    package_data={cfg["lib_path"]: ["data/*"]},
+    package_data={cfg["lib_path"]: ["data/*", "data/induction/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={extra: cfg[extra + "_requirements"].split() for extra in ("sc2", "docs", "dev")},
     entry_points={
