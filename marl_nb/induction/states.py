@@ -22,7 +22,7 @@ class Edges(NamedTuple):
     row: np.ndarray  # [m] int64, ascending: the rows of chance, state * profiles + profile
     start: np.ndarray  # [m + 1] int64: where the outcomes of each begin
     next: np.ndarray  # [k] int32: outcomes
-    prob: np.ndarray  # [k]: their probabilities, as stored (float16 or float64)
+    prob: np.ndarray  # [k]: their probabilities, as stored (float16 or float64); `weights` sum to 1
 
     def part(
         self,
@@ -130,7 +130,11 @@ class StateSpace:
         if not 0 <= step < self.max_steps: raise ValueError(f"step: expected 0 to {self.max_steps - 1}, got {step}")
         if self.table is not None: return self.table.part(0, int(self.sizes[step]))
         index = _Index(self.closure[step + 1])
-        return _joined([_edges(self.world.successors(part, step), index, self.prob_dtype) for part in _chunks(self.states(step))])
+        table = None
+        for part in _chunks(self.states(step)):
+            table = _append(table, _edges(self.world.successors(part, step), index, self.prob_dtype))
+        assert table is not None
+        return table
 
     def decode(self, step: int, rows: Any = slice(None)) -> list[Any]:
         "States of a level as named tuples."
@@ -163,32 +167,32 @@ def _edges(t: Transitions, index: _Index, prob_dtype: Any) -> Edges:
     n, profiles, words = t.states.shape
     succ = index.number(t.states.reshape(-1, words)).reshape(n, profiles)
     row, start = np.unique(t.row, return_index=True)
-    return Edges(succ, row, np.append(start, len(t.row)), index.number(t.next) if len(t.next) else np.zeros(0, np.int32),
-                 t.prob.astype(prob_dtype))
+    outcomes = index.number(t.next) if len(t.next) else np.zeros(0, np.int32)
+    return Edges(succ, row, np.append(start, len(t.row)), outcomes, t.prob.astype(prob_dtype))
 
 
-def _joined(parts: list[Edges]) -> Edges:
-    "The edges of consecutive states as one."
-    if len(parts) == 1: return parts[0]
-    profiles = parts[0].succ.shape[1]
-    first = np.cumsum([0, *(len(p.succ) for p in parts)]) * profiles
-    outcomes = np.cumsum([0, *(len(p.next) for p in parts)])
-    row = np.concatenate([p.row + f for p, f in zip(parts, first, strict=False)])
-    start = np.concatenate([p.start[:-1] + o for p, o in zip(parts, outcomes, strict=False)] + [outcomes[-1:]])
-    return Edges(np.concatenate([p.succ for p in parts]), row, start, *(np.concatenate(x) for x in
-                 ([p.next for p in parts], [p.prob for p in parts])))
+def _append(table: Edges | None, part: Edges) -> Edges:
+    "The edges of further states after those of a table, whose array of successors grows in place."
+    if table is None: return part._replace(succ=part.succ.copy())  # an array with memory of its own
+    n, k = len(table.succ), len(table.next)
+    table.succ.resize((n + len(part.succ), part.succ.shape[1]), refcheck=False)
+    table.succ[n:] = part.succ
+    row = np.concatenate([table.row, part.row + n * part.succ.shape[1]])
+    start = np.concatenate([table.start[:-1], part.start + k])
+    return Edges(table.succ, row, start, np.concatenate([table.next, part.next]), np.concatenate([table.prob, part.prob]))
 
 # %% ../../nbs/induction/20_states.ipynb #393f3c47
 def search(
     world: World,
     max_steps: int | None = None,  # horizon; None: the world's
     level_fct: Callable[[Any], int] | None = None,  # level of a decoded state, verified by `verify_levels`
-    prob_dtype: Any = np.float16,  # how probabilities of rows of chance are stored; scaled to the sum 1 when they are read
+    prob_dtype: Any = np.float16,  # how probabilities of rows of chance are stored; scaled to the sum 1 when read
 ) -> StateSpace:
     "All states that can occur, level by level; a wrong `level_fct` is a `ValueError`."
     steps = world.max_steps if max_steps is None else max_steps
     if steps < 1: raise ValueError(f"max_steps: expected 1 or more, got {steps}")
-    if world.timed and steps > world.max_steps: raise ValueError(f"max_steps: expected at most {world.max_steps}, got {steps}")
+    if world.timed and steps > world.max_steps:
+        raise ValueError(f"max_steps: expected at most {world.max_steps}, got {steps}")
     initial = world.initial()
     index = _Index(initial[np.argsort(keys(initial), kind="stable")])
     space = None if world.timed else _search_nested(world, steps, index, prob_dtype)
@@ -199,14 +203,15 @@ def search(
 
 def _search_nested(world: World, steps: int, index: _Index, prob_dtype: Any) -> StateSpace | None:
     "One numbering for all levels, or None if the initial states cannot occur again after one step."
-    sizes, parts, done = [index.n], [], 0
+    sizes, done, table = [index.n], 0, None
     for t in range(steps):
         frontier, done = index.states()[done:], index.n
-        for part in _chunks(frontier): parts.append(_edges(world.successors(part, t), index, prob_dtype))
+        for part in _chunks(frontier):
+            table = _append(table, _edges(world.successors(part, t), index, prob_dtype))
         sizes.append(index.n)
-        if t == 0 and len(np.setdiff1d(np.arange(done), np.concatenate([[*p.succ.reshape(-1), *p.next] for p in parts]))):
-            return None
-    return StateSpace(world, np.array(sizes), True, (index.states(),), _joined(parts), prob_dtype)
+        assert table is not None
+        if t == 0 and not np.isin(np.arange(done), [*table.succ.reshape(-1), *table.next]).all(): return None
+    return StateSpace(world, np.array(sizes), True, (index.states(),), table, prob_dtype)
 
 
 def _search_levels(world: World, steps: int, initial: np.ndarray, prob_dtype: Any) -> StateSpace:
@@ -224,10 +229,10 @@ def _search_levels(world: World, steps: int, initial: np.ndarray, prob_dtype: An
 
 # %% ../../nbs/induction/20_states.ipynb #01907fd0
 def verify_levels(
-    space: StateSpace,
+    space: "StateSpace",
     level_fct: Callable[[Any], int],  # gets a decoded state: a named tuple whose first element is the step
 ) -> None:
-    "Check that a level function rises by 1 along every edge; the first edge where it does not is named in a `ValueError`."
+    "Check that a level function rises by 1 along every edge; an edge where it does not is named in a `ValueError`."
     closure = space.world.decode(space.closure[0], 0) if space.nested else []
 
     def levels(t: int) -> np.ndarray:
@@ -241,7 +246,8 @@ def verify_levels(
         rises = after[edges.succ] - before[:, None]
         of = np.repeat(edges.row // edges.succ.shape[1], np.diff(edges.start))
         chance = after[edges.next] - before[of]
-        for rise, source, target in ((rises, np.arange(len(before))[:, None] + 0 * edges.succ, edges.succ), (chance, of, edges.next)):
+        sources = np.broadcast_to(np.arange(len(before))[:, None], rises.shape)
+        for rise, source, target in ((rises, sources, edges.succ), (chance, of, edges.next)):
             if (rise == 1).all(): continue
             at = np.unravel_index(np.argmax(rise != 1), rise.shape)
             a, b = space.decode(t, [source[at]])[0], space.decode(t + 1, [target[at]])[0]
