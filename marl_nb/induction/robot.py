@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from .human import PART, Game, HumanBlock, HumanModel, HumanPolicyPrior, LevelStore, MemoryStore, hit_values
+from marl_nb.induction.human import (
+    PART,
+    Game,
+    HumanBlock,
+    HumanModel,
+    HumanPolicyPrior,
+    LevelStore,
+    MemoryStore,
+    Scratch,
+    hit_values,
+)
 
 # %% ../../nbs/induction/40_robot.ipynb #47fe315c
 @dataclass(frozen=True)
@@ -28,10 +38,11 @@ class RobotModel:
     eta: float = 1.1  # exponent of the total: how much inequality over time counts
 
     def __post_init__(self):
-        if not 0 < self.gamma_r <= 1: raise ValueError(f"gamma_r: expected a number above 0 and at most 1, got {self.gamma_r}")
-        if not (self.beta_r >= 0 and np.isfinite(self.beta_r)): raise ValueError(f"beta_r: expected a finite number of 0 or more, got {self.beta_r}")
+        if not 0 < self.gamma_r <= 1: raise ValueError(f"gamma_r: expected above 0 and at most 1, got {self.gamma_r}")
+        if not 0 <= self.beta_r < np.inf: raise ValueError(f"beta_r: expected 0 or more, not infinite, got {self.beta_r}")
         for name in ("zeta", "xi", "eta"):
-            if not getattr(self, name) > 0: raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 < value < np.inf: raise ValueError(f"{name}: expected a number above 0, got {value}")
 
 
 class RobotBlock(NamedTuple):
@@ -64,9 +75,9 @@ def validate_coverage(
         if skip_achieved: within &= ~game.attained(step)
         for h in game.humans:
             without = np.flatnonzero(~within[:, game.of(h)].any(1))
-            if len(without):
-                raise ValueError(f"possible_goals: human {h} can hit no goal from {len(without)} of {n} states of step {step}, so it has "
-                                 f"no power there, for instance in {space.decode(step, without[:1])[0]}; add goals")
+            if not len(without): continue
+            raise ValueError(f"possible_goals: human {h} can hit no goal from {len(without)} of {n} states of step {step}, "
+                             f"for instance {space.decode(step, without[:1])[0]}, and has no power there; add goals")
 
 # %% ../../nbs/induction/40_robot.ipynb #e380c96c
 def backup_robot(
@@ -77,6 +88,7 @@ def backup_robot(
     attained: np.ndarray,  # [n, columns] bool
     expected: np.ndarray,  # [n, profiles, columns]: expectation of U + gamma V_e over chance
     expected_robot: np.ndarray,  # [n, profiles] float64: expectation of V_r
+    scratch: Scratch | None = None,
 ) -> tuple[np.ndarray, ...]: # policy, value, human values, power, reward as in `RobotBlock`
     "Equations 4 to 9 for some states of a level; a human without power is a `ValueError`."
     world, rules = game.space.world, human_model.conventions
@@ -92,35 +104,38 @@ def backup_robot(
     policy = np.exp(logits - logits.max(1, keepdims=True))
     policy /= policy.sum(1, keepdims=True)
     each = expected.reshape(n, *[actions] * agents, -1).transpose(*order, agents + 1).reshape(n, policy.shape[1], -1)
-    mixed = np.matmul(policy[:, None].astype(expected.dtype), each).reshape(n, *[actions] * humans, -1)
+    out = (scratch or Scratch())("mixed", (n, 1, each.shape[2]), expected.dtype)
+    mixed = np.matmul(policy[:, None].astype(expected.dtype), each, out=out).reshape(n, *[actions] * humans, -1)
     values = np.empty((n, game.n_columns), expected.dtype)
     for i, h in enumerate(game.humans):
         part = mixed[..., game.of(h)]
-        for j in reversed(range(humans)):  # from the first axis, so that the others keep their places
-            axis = 1 if j > i else 2
-            if j != i: part = _weigh(part, marginal[j], axis)
-        values[:, game.of(h)] = (part * policies[:, :, game.of(h)]).sum(1)
+        for j in reversed(range(humans)):  # the highest human has the first axis
+            if j != i: part = _weigh(part, marginal[j], 1 if j > i else 2)
+        values[:, game.of(h)] = _weigh(part, policies[:, :, game.of(h)], 1)
     if rules.skip_achieved: values[attained] = 0
     power, reward = _power(game, human_model, model, values)
     return policy, reward + (policy * q).sum(1), values, power, reward
 
 
 def _weigh(part: np.ndarray, m: np.ndarray, axis: int) -> np.ndarray:
-    "Sum over an axis with the weights m [n, actions]."
-    shape = [len(m), *[1] * (part.ndim - 1)]
-    shape[axis] = m.shape[1]
-    return (part * m.reshape(shape).astype(part.dtype)).sum(axis)
+    "Sum over an axis with the weights m [n, actions] or [n, actions, goals]."
+    parts, m = np.moveaxis(part, axis, 0), m.astype(part.dtype, copy=False)
+    weight = lambda a: m[:, a].reshape(len(m), *[1] * (parts.ndim - m.ndim), *m.shape[2:])
+    total = parts[0] * weight(0)
+    for a in range(1, len(parts)): total += parts[a] * weight(a)
+    return total
 
 
 def _power(game: Game, human_model: HumanModel, model: RobotModel, values: np.ndarray):
     "Equations 7 and 8 with logarithms: X_h [n, humans] and U_r [n]."
     rules, log_x = human_model.conventions, np.empty((len(values), len(game.humans)))
-    with np.errstate(divide="ignore"): logs = model.zeta * np.log(values.astype(np.float64))
     for i, h in enumerate(game.humans):
-        own = logs[:, game.of(h)]
-        log_x[:, i] = np.logaddexp.reduce(own, 1) - (np.log(own.shape[1]) if rules.goal_weights == "mean" else 0)
-    if not np.isfinite(log_x).all():
-        raise ValueError(f"possible_goals: human {game.humans[int(np.argwhere(~np.isfinite(log_x))[0, 1])]} has no power in a state; add goals")
+        own = values[:, game.of(h)].astype(np.float64)
+        best = own.max(1)
+        if not best.all(): raise ValueError(f"possible_goals: human {h} has no power in some state; add goals")
+        total = ((own / best[:, None]) ** model.zeta).sum(1)  # at least 1, whatever the size of the values
+        mean = own.shape[1] if rules.goal_weights == "mean" else 1
+        log_x[:, i] = model.zeta * np.log(best) + np.log(total / mean)
     total = np.logaddexp.reduce(-model.xi * log_x, 1) - (np.log(len(game.humans)) if rules.humans == "mean" else 0)
     factor = (1 - model.gamma_r) / -np.log(model.gamma_r) if rules.reward_factor and model.gamma_r < 1 else 1.0
     return np.exp(log_x), -factor * np.exp(model.eta * total)
@@ -138,8 +153,8 @@ def robot_blocks(
     "Phase 2, level by level from the last to the first."
     space, rules, dtype = game.space, human_model.conventions, human_model.dtype
     from_step = space.max_steps if from_step is None else from_step
-    n = int(space.sizes[from_step])
-    v_e = np.zeros((n, game.n_columns), dtype) if human_values is None else human_values
+    n, scratch = int(space.sizes[from_step]), Scratch()
+    v_e = np.zeros((n, game.n_columns), dtype) if human_values is None else human_values.astype(dtype)
     v_r = np.full(n, rules.terminal_robot_value) if value is None else value
     buffer = np.empty((PART, space.world.n_actions**space.world.n_agents, game.n_columns), dtype)
     step = from_step
@@ -154,7 +169,7 @@ def robot_blocks(
             first = block.start + low
             of = edges.part(first, first + len(pi))
             parts.append(backup_robot(game, human_model, model, pi, held[first : first + len(pi)],
-                                      of.expected(ahead, buffer), of.expected(ahead_r)[:, :, 0]))
+                                      of.expected(ahead, buffer), of.expected(ahead_r)[:, :, 0], scratch))
         policy, value, values, power, reward = (np.concatenate(x) for x in zip(*parts, strict=True))
         end = block.start + len(value)
         v_e[block.start : end], v_r[block.start : end] = values, value
@@ -218,10 +233,11 @@ def compute_robot_policy(
     done = store.finished()
     known = (None, None, None) if done is None else (done, store.read("human_values", done), store.read("value", done))
     left = (b for b in prior.blocks() if done is None or b.step < done)
-    with tqdm(total=int(game.space.sizes[: game.space.max_steps if done is None else done].sum()), unit=" states",
-              desc="phase 2", disable=quiet) as bar:
+    total = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
+    with tqdm(total=total, unit=" states", desc="phase 2", disable=quiet) as bar:
         for block in robot_blocks(game, prior.model, model, left, *known):
-            store.write(block.step, block.start, {k: v for k, v in block._asdict().items() if k not in ("step", "start")})
+            arrays = block._asdict()
+            store.write(arrays.pop("step"), arrays.pop("start"), arrays)
             bar.update(len(block.value))
             if block.start + len(block.value) == game.space.sizes[block.step]: store.finish(block.step)
     return RobotSolution(prior, model, store)
