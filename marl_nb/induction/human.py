@@ -169,6 +169,14 @@ class HumanModel:
             if (p < 0).any() or (abs(p.sum(-1) - 1) > 1e-6).any():
                 raise ValueError(f"{name}: expected probabilities with the sum 1, got {given}")
 
+    def check(self, game: Game) -> None:
+        "Shapes of what is not a function; a wrong one is a `ValueError`."
+        for i in range(len(game.humans)):
+            for name in ("beta_h", "nu_h"):
+                if not callable(getattr(self, name)): self.number(name, game, i, 0, game.space.states(0))
+            if not callable(self.pi0): self.habit(game, i, 0, game.space.states(0))
+            if not callable(self.believed_others): self.belief(game, i, 0, game.space.states(0))
+
     def number(self, name: str, game: Game, i: int, step: int, states: np.ndarray) -> np.ndarray: # [] or [n, goals]
         "beta_h or nu_h of the i-th human."
         given = getattr(self, name)
@@ -324,6 +332,7 @@ def human_blocks(
     values: np.ndarray | None = None,  # [states of from_step, columns]: its values
 ) -> Iterator[HumanBlock]:
     "Phase 1, level by level from the last to the first, in blocks of `BLOCK` states."
+    model.check(game)
     space = game.space
     from_step = space.max_steps if from_step is None else from_step
     shape, scratch = (int(space.sizes[from_step]), game.n_columns), Scratch()
