@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['PRESETS', 'GoalSource', 'ROBOT', 'BLOCK', 'PART', 'Conventions', 'conventions', 'Game', 'make_game', 'HumanModel',
            'Scratch', 'backup_humans', 'HumanBlock', 'hit_values', 'human_blocks', 'LevelStore', 'MemoryStore',
-           'HumanPolicyPrior', 'compute_human_policy_prior', 'solve_humans']
+           'HumanPolicyPrior', 'compute_human_policy_prior', 'progress_bar', 'solve_humans']
 
 # %% ../../nbs/induction/30_human.ipynb #edfc18b4
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from .states import StateSpace, search
 from .worlds import Goal, World
@@ -59,6 +59,9 @@ def conventions(
     if isinstance(choice, Conventions): return choice
     if choice not in PRESETS: raise ValueError(f"conventions: expected one of {', '.join(PRESETS)}, got {choice!r}")
     return PRESETS[choice]
+
+
+_conventions = conventions  # the function, where an argument has its name
 
 # %% ../../nbs/induction/30_human.ipynb #c84cd86b
 GoalSource = Sequence[Goal] | Sequence[Sequence[Goal]] | Callable[[World, int], Sequence[Goal]]
@@ -245,7 +248,7 @@ def backup_humans(
     each = expected.reshape(n, *[actions] * agents, -1)
     robot_axes = tuple(agents - r for r in game.robots)  # agent 0 is the last of the agents' axes
     if robot_axes:
-        reduce = {"worst": np.min, "best": np.max, "uniform": np.mean}[model.robot]
+        reduce: Any = {"worst": np.min, "best": np.max, "uniform": np.mean}[model.robot]
         shape = (n, *[actions] * len(game.humans), game.n_columns)
         each = reduce(each, axis=robot_axes, out=(scratch or Scratch())("robot", shape, each.dtype))
     values = np.empty((n, game.n_columns), expected.dtype)
@@ -337,7 +340,8 @@ def human_blocks(
     from_step = space.max_steps if from_step is None else from_step
     shape, scratch = (int(space.sizes[from_step]), game.n_columns), Scratch()
     values = np.zeros(shape, model.dtype) if values is None else values.astype(model.dtype)
-    if values.shape != shape: raise ValueError(f"values: expected shape {shape} at step {from_step}, got {values.shape}")
+    if values.shape != shape:
+        raise ValueError(f"values: expected shape {shape} at step {from_step}, got {values.shape}")
     buffer = np.empty((PART, space.world.n_actions**space.world.n_agents, game.n_columns), model.dtype)
     hit = model.gamma_h if model.conventions.discount_hit else 1.0
     for step in reversed(range(from_step)):
@@ -465,14 +469,14 @@ def compute_human_policy_prior(
     disk_cache_dir: Any = None,
     min_free_memory_fraction: float = 0.1,
     memory_pause_duration: float = 60.0,  # seconds
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar; there is none in the first two seconds anyway
     store: LevelStore | None = None,  # where results go; None: memory
 ) -> HumanPolicyPrior:
     "Phase 1 for a whole world; a bad argument is a `ValueError` that names it."
     world = _either("world", world, "env", env)
     goals = _either("possible_goals", possible_goals, "possible_goal_generator", possible_goal_generator, needed=False)
     if use_disk_slicing: raise ValueError("use_disk_slicing: expected False, got True; give a store of files instead")
-    model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, globals()["conventions"](conventions), dtype)
+    model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, _conventions(conventions), dtype)
     game = make_game(world, human_agent_indices, goals, max_steps, level_fct, np.float16 if use_float16 else np.float64)
     return solve_humans(game, model, store, quiet)
 
@@ -484,18 +488,32 @@ def _either(name: str, a: Any, other: str, b: Any, needed: bool = True) -> Any:
     return b if a is None else a
 
 
+def progress_bar(
+    name: str,
+    game: Game,
+    done: int | None,  # first level that is finished, if there is one
+    quiet: bool,  # no bar
+) -> Any: # tqdm
+    "A bar that counts states, not levels, since the last levels hold most of the work; shown after two seconds."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm warns where a notebook has no ipywidgets and falls back to text
+        from tqdm.auto import tqdm
+
+    left = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
+    return tqdm(total=left, unit="state", unit_scale=True, desc=name, disable=quiet, delay=2)
+
+
 def solve_humans(
     game: Game,
     model: HumanModel,
     store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar
 ) -> HumanPolicyPrior:
     "Phase 1 into a store."
     store = MemoryStore() if store is None else store
     done = store.finished()
     values = None if done is None else store.read("values", done)
-    left = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
-    with tqdm(total=left, unit=" states", desc="phase 1", disable=quiet) as bar:
+    with progress_bar("phase 1", game, done, quiet) as bar:
         for block in human_blocks(game, model, done, values):
             store.write(block.step, block.start, {"values": block.values, "policies": block.policies})
             bar.update(len(block.values))

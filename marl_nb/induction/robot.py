@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RobotModel', 'RobotBlock', 'validate_coverage', 'backup_robot', 'robot_blocks', 'RobotSolution',
-           'compute_robot_policy']
+           'compute_robot_policy', 'act_out']
 
 # %% ../../nbs/induction/40_robot.ipynb #9a713ae4
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from marl_nb.induction.human import (
     PART,
@@ -24,7 +23,9 @@ from marl_nb.induction.human import (
     MemoryStore,
     Scratch,
     hit_values,
+    progress_bar,
 )
+from .worlds import walk
 
 # %% ../../nbs/induction/40_robot.ipynb #47fe315c
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class RobotModel:
 
     def __post_init__(self):
         if not 0 < self.gamma_r <= 1: raise ValueError(f"gamma_r: expected above 0 and at most 1, got {self.gamma_r}")
-        if not 0 <= self.beta_r < np.inf: raise ValueError(f"beta_r: expected 0 or more, not infinite, got {self.beta_r}")
+        if not 0 <= self.beta_r < np.inf:
+            raise ValueError(f"beta_r: expected 0 or more, not infinite, got {self.beta_r}")
         for name in ("zeta", "xi", "eta"):
             value = getattr(self, name)
             if not 0 < value < np.inf: raise ValueError(f"{name}: expected a number above 0, got {value}")
@@ -76,8 +78,9 @@ def validate_coverage(
         for h in game.humans:
             without = np.flatnonzero(~within[:, game.of(h)].any(1))
             if not len(without): continue
-            raise ValueError(f"possible_goals: human {h} can hit no goal from {len(without)} of {n} states of step {step}, "
-                             f"for instance {space.decode(step, without[:1])[0]}, and has no power there; add goals")
+            example, count = space.decode(step, without[:1])[0], f"{len(without)} of {n}"
+            raise ValueError(f"possible_goals: human {h} can hit no goal from {count} states of step {step}, "
+                             f"for instance {example}, and has no power there; add goals")
 
 # %% ../../nbs/induction/40_robot.ipynb #e380c96c
 def backup_robot(
@@ -223,7 +226,7 @@ def compute_robot_policy(
     zeta: float = 2.0,  # exponent of the values of goals
     xi: float = 1.0,  # exponent between humans
     eta: float = 1.1,  # exponent of the total
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar; there is none in the first two seconds anyway
     store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
 ) -> RobotSolution:
     "Phase 2; a human without power is reported before solving, as a `ValueError`."
@@ -233,11 +236,35 @@ def compute_robot_policy(
     done = store.finished()
     known = (None, None, None) if done is None else (done, store.read("human_values", done), store.read("value", done))
     left = (b for b in prior.blocks() if done is None or b.step < done)
-    total = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
-    with tqdm(total=total, unit=" states", desc="phase 2", disable=quiet) as bar:
+    with progress_bar("phase 2", game, done, quiet) as bar:
         for block in robot_blocks(game, prior.model, model, left, *known):
             arrays = block._asdict()
             store.write(arrays.pop("step"), arrays.pop("start"), arrays)
             bar.update(len(block.value))
             if block.start + len(block.value) == game.space.sizes[block.step]: store.finish(block.step)
     return RobotSolution(prior, model, store)
+
+# %% ../../nbs/induction/40_robot.ipynb #30a66d32
+def act_out(
+    solution: RobotSolution,
+    goals: dict[int, int],  # human -> number of its goal
+    seed: int = 0,
+) -> np.ndarray: # [steps + 1, words]: states
+    "A walk under the policies of all; missing or unknown goals are a `ValueError`."
+    prior, game = solution.prior, solution.prior.game
+    if set(goals) != set(game.humans): raise ValueError(f"goals: expected one for each of {game.humans}, got {goals}")
+    for h, own in zip(game.humans, game.goals, strict=True):
+        if not 0 <= goals[h] < len(own):
+            raise ValueError(f"goals: expected 0 to {len(own) - 1} for human {h}, got {goals[h]}")
+    rng, n = np.random.default_rng([seed, 1]), game.space.world.n_actions
+
+    def choose(step: int, state: np.ndarray) -> int:
+        row = int(game.space.find(step, state)[0])
+        draw = lambda p: int(rng.choice(len(p), p=p / p.sum()))
+        pi = prior.store.read("policies", step, row, row + 1)[0].astype(float)
+        chosen = {h: draw(pi[:, game.of(h)][:, goals[h]]) for h in game.humans}
+        joint = draw(solution.store.read("policy", step, row, row + 1)[0].astype(float))
+        chosen |= {r: joint // n**i % n for i, r in enumerate(game.robots)}
+        return sum(a * n**i for i, a in chosen.items())
+
+    return walk(game.space.world, choose, seed, prior.max_steps)
