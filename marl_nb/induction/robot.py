@@ -15,6 +15,7 @@ import numpy as np
 
 from marl_nb.induction.human import (
     PART,
+    Conventions,
     Game,
     HumanBlock,
     HumanModel,
@@ -22,6 +23,7 @@ from marl_nb.induction.human import (
     LevelStore,
     MemoryStore,
     Scratch,
+    contract,
     hit_values,
     progress_bar,
 )
@@ -96,52 +98,45 @@ def backup_robot(
     "Equations 4 to 9 for some states of a level; a human without power is a `ValueError`."
     world, rules = game.space.world, human_model.conventions
     n, actions, agents, humans = len(expected), world.n_actions, world.n_agents, len(game.humans)
-    joint = actions**humans
-    marginal = [policies[:, :, game.of(h)].mean(2, dtype=np.float64) for h in game.humans]
+    joint, goals = actions**humans, np.array([len(own) for own in game.goals])
+    starts = np.array([own.start for own in game.slices])
+    mean = np.add.reduceat(policies, starts, axis=2, dtype=np.float64) / goals
+    both = mean[:, :, 0]
+    for i in range(1, humans): both = (mean[:, :, i, None] * both[:, None]).reshape(n, -1)
     order = (0, *(1 + agents - 1 - i for i in (*reversed(game.robots), *reversed(game.humans))))  # robots in front
-    by_agent = expected_robot.reshape(n, *[actions] * agents).transpose(order).reshape(n, -1, joint)
-    both = marginal[0]
-    for m in marginal[1:]: both = (m[:, :, None] * both[:, None, :]).reshape(n, -1)
-    q = model.gamma_r * np.einsum("nrj,nj->nr", by_agent, both)
+    by_robot = expected_robot.reshape(n, *[actions] * agents).transpose(order).reshape(n, -1, joint)
+    q = model.gamma_r * np.matmul(by_robot, both[:, :, None])[:, :, 0]
     logits = -model.beta_r * np.log(-q)
     policy = np.exp(logits - logits.max(1, keepdims=True))
     policy /= policy.sum(1, keepdims=True)
     each = expected.reshape(n, *[actions] * agents, -1).transpose(*order, agents + 1).reshape(n, policy.shape[1], -1)
     out = (scratch or Scratch())("mixed", (n, 1, each.shape[2]), expected.dtype)
     mixed = np.matmul(policy[:, None].astype(expected.dtype), each, out=out).reshape(n, *[actions] * humans, -1)
-    values = np.empty((n, game.n_columns), expected.dtype)
-    for i, h in enumerate(game.humans):
-        part = mixed[..., game.of(h)]
+    gain, weights = np.empty((n, actions, game.n_columns), expected.dtype), mean.astype(expected.dtype)
+    for i, own in enumerate(game.slices):
+        part = mixed
         for j in reversed(range(humans)):  # the highest human has the first axis
-            if j != i: part = _weigh(part, marginal[j], 1 if j > i else 2)
-        values[:, game.of(h)] = _weigh(part, policies[:, :, game.of(h)], 1)
+            if j != i: part = contract(part, weights[:, :, j], 1 if j > i else 2)
+        gain[:, :, own] = part[:, :, own]
+    values = np.einsum("nac,nac->nc", gain, policies)
     if rules.skip_achieved: values[attained] = 0
-    power, reward = _power(game, human_model, model, values)
+    power, reward = _power(game, rules, model, values, starts, goals)
     return policy, reward + (policy * q).sum(1), values, power, reward
 
 
-def _weigh(part: np.ndarray, m: np.ndarray, axis: int) -> np.ndarray:
-    "Sum over an axis with the weights m [n, actions] or [n, actions, goals]."
-    parts, m = np.moveaxis(part, axis, 0), m.astype(part.dtype, copy=False)
-    weight = lambda a: m[:, a].reshape(len(m), *[1] * (parts.ndim - m.ndim), *m.shape[2:])
-    total = parts[0] * weight(0)
-    for a in range(1, len(parts)): total += parts[a] * weight(a)
-    return total
-
-
-def _power(game: Game, human_model: HumanModel, model: RobotModel, values: np.ndarray):
+def _power(game: Game, rules: Conventions, model: RobotModel, values: np.ndarray, starts: np.ndarray, goals: Any):
     "Equations 7 and 8 with logarithms: X_h [n, humans] and U_r [n]."
-    rules, log_x = human_model.conventions, np.empty((len(values), len(game.humans)))
-    for i, h in enumerate(game.humans):
-        own = values[:, game.of(h)].astype(np.float64)
-        best = own.max(1)
-        if not best.all(): raise ValueError(f"possible_goals: human {h} has no power in some state; add goals")
-        total = ((own / best[:, None]) ** model.zeta).sum(1)  # at least 1, whatever the size of the values
-        mean = own.shape[1] if rules.goal_weights == "mean" else 1
-        log_x[:, i] = model.zeta * np.log(best) + np.log(total / mean)
-    total = np.logaddexp.reduce(-model.xi * log_x, 1) - (np.log(len(game.humans)) if rules.humans == "mean" else 0)
+    v = values.astype(np.float64)
+    best = np.maximum.reduceat(v, starts, axis=1)
+    if not best.all():
+        human = game.humans[int(np.nonzero(best == 0)[1][0])]
+        raise ValueError(f"possible_goals: human {human} has no power in some state; add goals")
+    parts = (v / np.repeat(best, goals, axis=1)) ** model.zeta
+    total = np.add.reduceat(parts, starts, axis=1)  # at least 1, whatever the size of the values
+    log_x = model.zeta * np.log(best) + np.log(total / goals if rules.goal_weights == "mean" else total)
+    inner = np.logaddexp.reduce(-model.xi * log_x, 1) - (np.log(len(goals)) if rules.humans == "mean" else 0)
     factor = (1 - model.gamma_r) / -np.log(model.gamma_r) if rules.reward_factor and model.gamma_r < 1 else 1.0
-    return np.exp(log_x), -factor * np.exp(model.eta * total)
+    return np.exp(log_x), -factor * np.exp(model.eta * inner)
 
 # %% ../../nbs/induction/40_robot.ipynb #f98821bb
 def robot_blocks(
