@@ -61,9 +61,12 @@ class Sink(io.RawIOBase):
 
 
 def _column(array: np.ndarray) -> pa.Array:
-    "An array [n, ...] as a column."
+    "An array [n, ...] as a column, without a copy."  # pa.array would import pandas
     array = np.ascontiguousarray(array)
-    return pa.array(array) if array.ndim == 1 else pa.FixedShapeTensorArray.from_numpy_ndarray(array)
+    flat = pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), array.size, [None, pa.py_buffer(array)])
+    if array.ndim == 1: return flat
+    kind = pa.fixed_shape_tensor(flat.type, array.shape[1:])
+    return pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(flat, int(np.prod(array.shape[1:]))))
 
 
 def _rows(column: pa.Array) -> np.ndarray:
