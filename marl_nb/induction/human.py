@@ -477,11 +477,13 @@ def compute_human_policy_prior(
     if use_disk_slicing and store is not None: raise ValueError("store: expected None with use_disk_slicing=True")
     model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, globals()["conventions"](conventions), dtype)
     game = make_game(world, human_agent_indices, goals, max_steps, level_fct, np.float16 if use_float16 else np.float64)
-    from marl_nb.induction import memory, slices  # they stand on this chapter
+    from marl_nb.induction import memory  # it stands on this chapter
 
     monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
     part = memory.plan_game(game, model, on_disk=use_disk_slicing or store is not None).fit(monitor).part
     if not use_disk_slicing: return solve_humans(game, model, store, quiet, monitor.check, part)
+    from marl_nb.induction import slices
+
     with slices.human_files(game, model, disk_cache_dir, use_compression, use_float16) as files:
         return solve_humans(game, model, files, quiet, monitor.check, part)
 

@@ -236,9 +236,9 @@ def compute_robot_policy(
     memory_pause_duration: float = 60.0,  # seconds
 ) -> RobotSolution:
     "Phase 2; a human without power is reported before solving, as a `ValueError`."
-    from marl_nb.induction import memory, slices  # they stand on this chapter
+    from marl_nb.induction import memory  # it stands on this chapter
 
-    model, in_files = RobotModel(beta_r, gamma_r, zeta, xi, eta), isinstance(prior.store, slices.LevelFiles)
+    model, in_files = RobotModel(beta_r, gamma_r, zeta, xi, eta), hasattr(prior.store, "folder")
     if use_disk_slicing and store is not None: raise ValueError("store: expected None with use_disk_slicing=True")
     validate_coverage(prior.game, prior.model.conventions.skip_achieved)
     monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
@@ -246,6 +246,8 @@ def compute_robot_policy(
     plan = memory.plan_game(prior.game, prior.model, phases=(2,), on_disk=on_disk or store is not None)
     rest = (quiet, monitor.check, plan.fit(monitor).part)
     if not on_disk: return solve_robot(prior, model, store, *rest)
+    from marl_nb.induction import slices
+
     with slices.robot_files(prior, model, disk_cache_dir, use_compression, use_float16) as files:
         return solve_robot(prior, model, files, *rest)
 

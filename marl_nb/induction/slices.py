@@ -18,6 +18,7 @@ import shutil
 import types
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from . import human, robot, states
 from .human import Conventions, Game, HumanModel, HumanPolicyPrior
 from .multigrid import loads
 from .robot import RobotModel, RobotSolution
-from .states import StateSpace
+from .states import StateSpace, keys
 from .worlds import Goal, World
 
 # %% ../../nbs/induction/50_slices.ipynb #2d34c19a
@@ -162,7 +163,8 @@ class LevelFiles:
         self._starts: list[int] = []
         self._count = 0
         self._current: tuple[int, Any, dict[str, Any]] | None = None
-        if manifest is not None: self._claim(plain(manifest))
+        self.manifest, self.journal = plain(manifest or {}), {}
+        if manifest is not None: self._claim()
         try:
             self.manifest = read_json(self.folder / "manifest.json")
             self.journal = self._read_journal()
@@ -173,19 +175,19 @@ class LevelFiles:
     @property
     def n_levels(self) -> int: return len(self.manifest["sizes"]) - 1
 
-    def _claim(self, manifest: dict[str, Any]) -> None:
+    def _claim(self) -> None:
         "Take the lock, and check or write the manifest."
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "lock", "a+")  # noqa: SIM115
+        self._lock = open(self.folder / "lock", "a+b", 0)  # noqa: SIM115
         try:
             try: fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError: raise ValueError(f"{self.folder}: in use by {_holder(self._lock)}; wait for it or choose another folder") from None
             self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-            self._lock.flush()
+            self._lock.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
             for p in self.folder.glob("*.tmp"): p.unlink()
-            if (self.folder / "manifest.json").exists(): _compare(self.folder / "manifest.json", manifest)
-            else: write_json(self.folder / "manifest.json", manifest | {"versions": versions()})
+            if (self.folder / "manifest.json").exists(): _compare(self.folder / "manifest.json", self.manifest)
+            else: write_json(self.folder / "manifest.json", self.manifest | {"versions": versions()})
+        except OSError as e: raise self._failed(e) from e
         except BaseException:
             self.close()
             raise
@@ -215,7 +217,7 @@ class LevelFiles:
     def close(self) -> None:
         "Let others write here; reading goes on."
         if self._sink is not None:
-            self._sink.file.close()
+            with suppress(OSError): self._sink.file.close()  # it writes what is still to be written
             self._sink = self._writer = None
         if self._lock is not None: self._lock.close()
         self._lock = None
@@ -227,7 +229,7 @@ class LevelFiles:
 
 def _holder(lock: Any) -> str:
     lock.seek(0)
-    return lock.read() or "another process"
+    return lock.read().decode() or "another process"
 
 
 def _compare(path: Path, manifest: dict[str, Any]) -> None:
@@ -256,7 +258,7 @@ def _write(self, step: int, start: int, arrays: dict[str, np.ndarray]) -> None:
         if start != self._count: raise ValueError(f"start: expected {self._count}, the next row of step {step}, got {start}")
         self._writer.write_batch(pa.record_batch(list(columns.values()), schema=self._schema))
     except OSError as e: raise self._failed(e) from e
-    self._starts.append(start)
+    self._starts.append(int(start))
     self._count += len(next(iter(arrays.values())))
 
 
@@ -413,9 +415,11 @@ def human_files(
     store = LevelFiles(folder, manifest, ("policies",) if use_float16 else (), use_compression)
     size = np.dtype(model.dtype).itemsize
     try:
-        if not (folder / "states.arrow").exists():
-            _write_states(folder / "states.arrow", [space.states(space.max_steps)] if space.nested else space.closure)
         _check_room(store, game.n_columns * (size + space.world.n_actions * (2 if use_float16 else size)))
+        if not (folder / "states.arrow").exists():
+            levels = [space.states(space.max_steps)] if space.nested else space.closure
+            try: _write_states(folder / "states.arrow", levels)
+            except OSError as e: raise store._failed(e) from e  # type: ignore[attr-defined]
     except BaseException:
         store.close()
         raise
@@ -510,6 +514,9 @@ def open_solution(
         world = loads(there["source"], there["world"], len(there["sizes"]) - 1)
     space = StateSpace(world, np.array(there["sizes"]), False, _read_states(store), None, np.float16 if there["float16"] else np.float64)
     game = Game(space, tuple(there["humans"]), tuple(tuple(Goal(n, _tuples(w)) for n, w in own) for own in there["goals"]))
+    first = world.initial()
+    if first.shape != space.states(0).shape or (np.sort(keys(first)) != keys(space.states(0))).any():
+        raise ValueError(f"world: {world.name} is not the world of {path}")
     if _goals(game, there["nested"]) != there["digest"]["goals"]: raise ValueError(f"world: {world.name} is not the world of {path}")
     prior = HumanPolicyPrior(game, model or _model(HumanModel, there["model"], path), store)
     if not (folder / "robot" / "manifest.json").exists(): return prior
