@@ -60,7 +60,8 @@ class Grid:
         agents, mobile, doors = state
         taken = {p[:2] for p in agents} | {o[1:] for o in mobile if o[0] != "key"}
         change = {"open": "closed", "closed": "open", "locked": "open"}
-        return agents, mobile, tuple((*d[:4], change[d[4]]) if d[1] == colour and d[2:4] not in taken else d for d in doors)
+        flips = [d[1] == colour and d[2:4] not in taken for d in doors]
+        return agents, mobile, tuple((*d[:4], change[d[4]]) if f else d for d, f in zip(doors, flips, strict=True))
 
     def turn(self, state, start, a, action):
         """The state after one agent did what it wanted, if it could."""
@@ -131,11 +132,11 @@ def softmax(beta, q):
     return [x / sum(e) for x in e]
 
 
-def solve(initial, step, holds, n_agents, n_actions, humans, goals, horizon, *, beta_h=10.0, gamma_h=0.99, nu_h=0.0, pi0=None,
-          beliefs=None, robot="worst", idle=0, discount_hit=False, achieved_value=0.0, first_action=False, skip_achieved=False,
-          goal_weights="sum", humans_mean=False, reward_factor=False, terminal=-1e-10, beta_r=5.0, gamma_r=0.99, zeta=2.0, xi=1.0,
-          eta=1.1):
-    """Both phases. step(t, s, actions) -> {s': probability}; holds(goal, s, human); goals: {human: [goal]}; beliefs: {human: pi}.
+def solve(initial, step, holds, n_agents, n_actions, humans, goals, horizon, *, beta_h=10.0, gamma_h=0.99, nu_h=0.0,
+          pi0=None, beliefs=None, robot="worst", idle=0, discount_hit=False, achieved_value=0.0, first_action=False,
+          skip_achieved=False, goal_weights="sum", humans_mean=False, reward_factor=False, terminal=-1e-10, beta_r=5.0,
+          gamma_r=0.99, zeta=2.0, xi=1.0, eta=1.1):
+    """Both phases. step(t, s, actions) -> {s': probability}; holds(goal, s, human); goals and beliefs by human.
 
     Returns {(t, s): result} with result = dict(v, pi, ve by (human, goal), x by human, ur, vr, pr by robot profile)."""
     robots = [a for a in range(n_agents) if a not in humans]
@@ -148,7 +149,8 @@ def solve(initial, step, holds, n_agents, n_actions, humans, goals, horizon, *, 
         moves.append({s: {p: step(t, s, p) for p in itertools.product(acts, repeat=n_agents)} for s in levels[-1]})
         levels.append({n for by in moves[-1].values() for out in by.values() for n in out})
     columns = [(h, i) for h in humans for i in range(len(goals[h]))]
-    result = {(horizon, s): {"v": dict.fromkeys(columns, 0.0), "ve": dict.fromkeys(columns, 0.0), "vr": terminal} for s in levels[-1]}
+    nothing = dict.fromkeys(columns, 0.0)
+    result = {(horizon, s): {"v": nothing, "ve": nothing, "vr": terminal} for s in levels[-1]}
     for t in reversed(range(horizon)):
         for s in levels[t]:
             result[t, s] = _state(t, s, moves[t][s], result, columns, locals())
@@ -167,7 +169,6 @@ def _state(t, s, moves, result, columns, o):
     v, pi = {}, {}
     for h, i in columns:
         goal, others = goals[h][i], [k for k in humans if k != h]
-        worth = lambda n: hit if holds(goal, n, h) else o["gamma_h"] * result[t + 1, n]["v"][h, i]
         if holds(goal, s, h):
             v[h, i] = o["achieved_value"]
             idle = 0 if o["first_action"] else o["idle"]
@@ -182,7 +183,9 @@ def _state(t, s, moves, result, columns, o):
                 values = []
                 for ar in itertools.product(acts, repeat=len(robots)):
                     p = _profile(o["n_agents"], {**chosen, **dict(zip(robots, ar, strict=True))})
-                    values.append(sum(float(x) * worth(n) for n, x in moves[p].items()))
+                    values.append(sum(
+                        float(x) * (hit if holds(goal, n, h) else o["gamma_h"] * result[t + 1, n]["v"][h, i])
+                        for n, x in moves[p].items()))
                 total += weight * pick(values)
             q.append(total)
         soft = softmax(o["beta_h"], q)
@@ -205,7 +208,8 @@ def _state(t, s, moves, result, columns, o):
         for ah in itertools.product(acts, repeat=len(humans)):
             weight = math.prod(pi[h, i][a] if k == h else mean[k][a] for k, a in zip(humans, ah, strict=True))
             for ar in robot_profiles:
-                p = _profile(o["n_agents"], {**dict(zip(humans, ah, strict=True)), **dict(zip(robots, ar, strict=True))})
+                chosen = {**dict(zip(humans, ah, strict=True)), **dict(zip(robots, ar, strict=True))}
+                p = _profile(o["n_agents"], chosen)
                 total += weight * pr[ar] * sum(
                     float(x) * (1.0 if holds(goal, n, h) else o["gamma_h"] * result[t + 1, n]["ve"][h, i])
                     for n, x in moves[p].items())

@@ -1,8 +1,9 @@
-"""Backward induction: worlds, states and both phases against tests/induction_definition.py, properties, failing cases."""
+"""Backward induction: worlds, states and both phases against induction_definition.py, properties, failing cases."""
 
 import itertools
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marl_nb.induction.human import HumanModel, compute_human_policy_prior, human_blocks, make_game, solve_humans
-from marl_nb.induction.multigrid import ACTIONS, load, loads
-from marl_nb.induction.robot import compute_robot_policy, robot_blocks, RobotModel, validate_coverage
+from marl_nb.induction import human, multigrid, states
+from marl_nb.induction.human import (
+    Conventions,
+    HumanModel,
+    MemoryStore,
+    compute_human_policy_prior,
+    human_blocks,
+    make_game,
+    solve_humans,
+)
+from marl_nb.induction.multigrid import load, loads
+from marl_nb.induction.robot import RobotModel, compute_robot_policy, robot_blocks, validate_coverage
 from marl_nb.induction.states import search
-from marl_nb.induction.worlds import Goal, TableWorld, profile, random_world
+from marl_nb.induction.worlds import Goal, TableWorld, actions_of, profile, random_world
 
 sys.path.insert(0, str(Path(__file__).parent))
 import induction_definition as definition  # noqa: E402
@@ -38,7 +48,7 @@ def random_map(seed):
     rng.shuffle(cells)
     rows = [" ".join(cells[y * width : (y + 1) * width]) for y in range(height)]
     actions = ("still", "left", "right", "forward", "pickup", "drop", "toggle")
-    if humans + robots > 2: chosen = ["forward", "right"] + (["toggle"] if rng.random() < 0.3 and humans + robots == 3 else [])
+    if humans + robots > 2: chosen = ["forward", "right", *["toggle"] * (rng.random() < 0.3 and humans + robots == 3)]
     else: chosen = [str(a) for a in rng.permutation(actions)[: int(rng.integers(3, 6))]]
     if "forward" not in chosen: chosen[0] = "forward"
     facing = rng.integers(4, size=humans + robots).tolist()
@@ -65,7 +75,7 @@ def compare(prior, solution, expected, of_state, tolerance):
         states = [of_state(s) for s in game.space.decode(t)]
         assert {s for u, s in expected if u == t} == set(states)
         want = [expected[t, s] for s in states]
-        table = lambda name, columns: np.array([[w[name][k] for k in columns] for w in want])
+        table = lambda name, columns, want=want: np.array([[w[name][k] for k in columns] for w in want])
         profiles = [p[::-1] for p in itertools.product(range(world.n_actions), repeat=len(game.robots))]
         close = lambda got, want, **k: np.testing.assert_allclose(got, want, atol=tolerance, **k)
         close(prior.values(t), table("v", keys), rtol=tolerance)
@@ -103,7 +113,8 @@ def test_random_tables_equal_the_definition(preset):
                              chance=float(rng.random()), timed=bool(rng.random() < 0.3))
         options = dict(beta_h=float(rng.choice([0, 1, 10, 30])), gamma_h=float(rng.choice([1, 0.99, 0.8])),
                        nu_h=float(rng.choice([0, 0.1])), robot=str(rng.choice(["worst", "best", "uniform"])))
-        of_robot = dict(beta_r=float(rng.choice([1, 5, 20])), zeta=float(rng.choice([1, 2])), gamma_r=float(rng.choice([1, 0.99])))
+        of_robot = dict(beta_r=float(rng.choice([1, 5, 20])), zeta=float(rng.choice([1, 2])))
+        of_robot["gamma_r"] = float(rng.choice([1, 0.99]))
         expected = table_definition(world, **options, **of_robot, **PRESET_WORDS[preset])
         for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-6)):
             prior = compute_human_policy_prior(world, conventions=preset, dtype=dtype, use_float16=False, **options)
@@ -118,8 +129,9 @@ def test_random_grids_equal_the_definition(preset):
         step = lambda t, s, p, rules=rules: rules.outcomes(s, tuple(rules.actions[a] for a in p))
         humans = world.human_agent_indices
         holds = lambda g, s, h: s[0][h][:2] in g.what
-        expected = definition.solve([rules.start], step, holds, world.n_agents, world.n_actions, humans,
-                                    {h: world.possible_goals for h in humans}, 2, idle=world.idle_action, **PRESET_WORDS[preset])
+        goals = {h: world.possible_goals for h in humans}
+        expected = definition.solve([rules.start], step, holds, world.n_agents, world.n_actions, humans, goals, 2,
+                                    idle=world.idle_action, **PRESET_WORDS[preset])
         for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-6)):
             prior = compute_human_policy_prior(world, conventions=preset, dtype=dtype)
             compare(prior, compute_robot_policy(prior), expected, plain, tolerance)
@@ -141,7 +153,7 @@ def check_dynamics(world, rules, steps, limit):
     profiles = world.n_actions**world.n_agents
     for i, s in enumerate(world.decode(states, 0)):
         for p in range(profiles):
-            actions = tuple(world.action_names[p // world.n_actions**a % world.n_actions] for a in range(world.n_agents))
+            actions = tuple(world.action_names[a] for a in actions_of(p, world.n_actions, world.n_agents))
             want = rules.outcomes(plain(s), actions)
             got = chance.get(i * profiles + p, {certain[i * profiles + p]: 1.0})
             assert got.keys() == want.keys(), (plain(s), actions)
@@ -159,3 +171,334 @@ def test_grid_rules_equal_the_definition():
     rows = "We We We We We We We We We We We\nWe We Ay We We .. We We Ay We We\nWe .. Ro .. Ae .. .. .. Ro .. We\n"
     rows += "We We We We We We We .. .. .. We\n" * 2 + "We We We We We We We We We We We"
     check_dynamics(world, definition.Grid(rows), 14, 150)
+
+
+@pytest.mark.parametrize("name", ["button", "corridor", "crates", "locked_in", "shared_door", "three_way"])
+def test_shipped_worlds_equal_the_definition(name):
+    world = load(name)
+    text = (Path(multigrid.__file__).parents[1] / f"data/induction/{name}.yaml").read_text()
+    rows = text.split("map: |\n")[1].split("possible_goals")[0]
+    rules = definition.Grid(rows, world.action_names, orientations=world.orientations)
+    check_dynamics(world, rules, 5, 40)
+
+
+# one step, by hand: facing directions are 0 east, 1 south, 2 west, 3 north
+MICRO = {  # map, directions, agents' cells after everybody walks, things' cells: {outcome: probability}
+    "swap": ("Ay Ab", [0, 2], {((0, 0), (1, 0)): 1.0}),
+    "chain": ("Ay Ab ..", [0, 0], {((0, 0), (2, 0)): 1.0}),
+    "shared target": ("Ay .. Ab", [0, 2], {((1, 0), (2, 0)): 0.5, ((0, 0), (1, 0)): 0.5}),
+    "pusher and walker for one landing cell": (
+        "Ae Ro .. Ay", [0, 2], {((1, 0), (3, 0), "rock", (2, 0)): 0.5, ((0, 0), (2, 0), "rock", (1, 0)): 0.5}),
+    "two pushers for one landing cell": (
+        "Ae Ro .. Ro Ae", [0, 2], {((1, 0), (4, 0), "rock", (2, 0), "rock", (3, 0)): 0.5,
+                                   ((0, 0), (3, 0), "rock", (1, 0), "rock", (2, 0)): 0.5}),
+    "pusher against a human": ("Ae Ro Ay", [0, 3], {((0, 0), (2, 0), "rock", (1, 0)): 1.0}),
+    "pusher into a cell that is being left": (
+        "Ae Ro Ay ..", [0, 0], {((0, 0), (3, 0), "rock", (1, 0)): 1.0}),
+    "human at a rock": ("Ay Ro ..", [0], {((0, 0), "rock", (1, 0)): 1.0}),
+    "row of rocks": ("Ae Ro Ro ..", [0], {((1, 0), "rock", (2, 0), "rock", (3, 0)): 1.0}),
+    "two pairs": ("Ay .. Ab\nAr .. Ag", [0, 2, 0, 2], {
+        (*up, *down): 0.25
+        for up in (((1, 0), (2, 0)), ((0, 0), (1, 0))) for down in (((1, 1), (2, 1)), ((0, 1), (1, 1)))}),
+    "wall in common": ("Ay We Ab", [0, 2], {((0, 0), (2, 0)): 1.0}),
+}
+
+
+@pytest.mark.parametrize("case", MICRO)
+def test_micro_worlds(case):
+    rows, facing, expected = MICRO[case]
+    body = "".join(f"  {row}\n" for row in rows.splitlines())
+    world = loads(f"max_steps: 1\norientations: {facing}\nmap: |\n{body}")
+    moves, walk_all = world.successors(world.initial()), profile([3] * world.n_agents, 4)
+    row = moves.row == walk_all
+    flat = lambda s: tuple(a[:2] for a in s.agents) + tuple(x for o in s.mobile_objects for x in (o[0], o[1:]))
+    if row.any(): got = {flat(s): p for s, p in zip(world.decode(moves.next[row], 1), moves.prob[row], strict=True)}
+    else: got = {flat(world.decode(moves.states[:, walk_all], 1)[0]): 1.0}
+    assert got == expected
+
+
+def test_permuted_and_repeated_queries_are_equal_to_the_bit():
+    for name in ("asymmetric_freeing", "three_way"):
+        world = load(name)
+        states = search(world, 6).states(6)[:2000]
+        first, rng = world.successors(states, 0), np.random.default_rng(0)
+        for _ in range(3):
+            order = rng.permutation(len(states))[: int(rng.integers(1, len(states)))]
+            again = world.successors(states[order], 0)
+            assert (again.states == first.states[order]).all()
+            profiles = again.states.shape[1]
+            where = {old: new for new, old in enumerate(order.tolist())}
+            mine = [i for i, r in enumerate(first.row.tolist()) if r // profiles in where]
+            mine.sort(key=lambda i: where[first.row[i] // profiles])
+            assert (first.next[mine] == again.next).all() and (first.prob[mine] == again.prob).all()
+
+
+def test_facing_the_goal_with_one_step_left():
+    world = loads('max_steps: 1\nmap: Ay ..\npossible_goals: ["1,0"]')
+    for beta in (1.0, 10.0):
+        prior = compute_human_policy_prior(world, beta_h=beta, dtype="float64")
+        expected = np.exp(beta) / (np.exp(beta) + 3)
+        assert abs(prior.policy(0, 0)[0, 0, 3] - expected) < 1e-15 and abs(prior.values(0)[0, 0] - expected) < 1e-15
+
+
+def solved(world, **options):
+    prior = compute_human_policy_prior(world, dtype="float64", use_float16=False, **options)
+    return prior, compute_robot_policy(prior)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 2), st.sampled_from(["worst", "best", "uniform"]),
+       st.sampled_from([0.0, 1.0, 10.0, 100.0]), st.sampled_from([0.0, 0.3, 1.0]))
+def test_values_and_policies_are_what_their_names_say(seed, humans, robots, robot, beta, nu):
+    world = random_world(seed, humans, robots, 2, 5, 3)
+    prior, solution = solved(world, robot=robot, beta_h=beta, nu_h=nu)
+    for t in range(3):
+        v, pi, ve = prior.values(t), prior.policies(t), solution.human_values(t)
+        assert v.min() >= 0 and v.max() <= 1 + 1e-12 and ve.min() >= 0 and ve.max() <= 1 + 1e-12
+        assert abs(pi.sum(1) - 1).max() < 1e-12 and abs(solution.policy(t).sum(1) - 1).max() < 1e-12
+        assert solution.value(t).max() < 0 and solution.reward(t).max() < 0
+        assert (solution.value(t) <= solution.reward(t)).all()
+        if nu == 1:
+            held = prior.game.attained(t)
+            assert abs(np.moveaxis(pi, 1, 2)[~held] - 0.5).max(initial=0) < 1e-12
+    last = solution.policy(2)
+    assert abs(last - 1 / last.shape[1]).max() < 1e-12  # all terminal states are worth the same
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_order_of_goals_and_scale_do_not_matter(seed):
+    world = random_world(seed, 2, 1, 2, 5, 3)
+    prior, solution = solved(world)
+    best, worst = (solved(world, robot=r, nu_h=1.0)[0] for r in ("best", "worst"))
+    turned, t_solution = solved(world, possible_goals=world.possible_goals[::-1])
+    sums = Conventions(terminal_robot_value=-1e-300)
+    m_solution = solved(world, conventions=replace(sums, goal_weights="mean", humans="mean"))[1]
+    s_solution = solved(world, conventions=sums)[1]
+    order = [2, 1, 0, 5, 4, 3]
+    for t in range(3):
+        assert (best.values(t) >= worst.values(t) - 1e-12).all()  # for one and the same behaviour
+        np.testing.assert_allclose(turned.values(t), prior.values(t)[:, order], rtol=0, atol=1e-15)
+        np.testing.assert_allclose(t_solution.policy(t), solution.policy(t), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(m_solution.policy(t), s_solution.policy(t), rtol=0, atol=1e-12)
+
+
+def test_gamma_on_the_hit_is_a_factor():
+    """Q with gamma on the hit is gamma Q of the paper, if beta is scaled so that the policies are the same."""
+    world = random_world(3, 2, 1, 3, 6, 4)
+    paper, _ = solved(world, gamma_h=0.8, beta_h=8.0)
+    hit, _ = solved(world, gamma_h=0.8, beta_h=10.0, conventions=Conventions(discount_hit=True))
+    for t in range(4):
+        np.testing.assert_allclose(hit.values(t), 0.8 * paper.values(t), rtol=1e-12)
+        np.testing.assert_allclose(hit.policies(t), paper.policies(t), rtol=0, atol=1e-12)
+
+
+def test_infinite_beta_shares_ties_within_the_tolerance():
+    world = loads("max_steps: 6\nmap: |\n  Ay .. ..\n  .. .. ..\n")
+    single, double = (compute_human_policy_prior(world, beta_h=np.inf, dtype=d) for d in ("float32", "float64"))
+    for t in range(6): np.testing.assert_allclose(single.policies(t), double.policies(t), atol=1e-6)
+    assert (single.policies(5) * 4 % 1 < 1e-6).all()  # one step left: one action, or all four
+    expected = table_definition(random_world(5), beta_h=np.inf)
+    prior = compute_human_policy_prior(random_world(5), beta_h=np.inf, dtype="float64", use_float16=False)
+    compare(prior, compute_robot_policy(prior), expected, lambda s: s.state, 1e-12)
+
+
+def test_parameters_by_human_and_by_function():
+    world = random_world(11, 2, 1, 2, 6, 3)
+    first, second = world.human_agent_indices
+    plain_prior, _ = solved(world, beta_h=[3.0, 20.0], nu_h=[0.0, 0.5], pi0=[[0.9, 0.1], [0.2, 0.8]],
+                            believed_others=[[0.7, 0.3], [0.4, 0.6]])
+    pick = lambda a, b: lambda step, states, human: np.asarray(a if human == first else b)
+    believed = pick([[[0.4], [0.6]]], [[[0.7], [0.3]]])
+    by_function, _ = solved(world, beta_h=pick(3.0, [[20.0] * 3]), nu_h=pick(0.0, 0.5), believed_others=believed,
+                            pi0=pick([[[0.9], [0.1]]], [[[0.2], [0.8]]]))
+    beliefs = {first: [0.7, 0.3], second: [0.4, 0.6]}
+    expected = table_definition(world, beta_h=3.0, nu_h=0.0, pi0=[0.9, 0.1], beliefs=beliefs)
+    for t in range(3):
+        np.testing.assert_allclose(by_function.values(t), plain_prior.values(t), rtol=1e-14)
+        decoded = plain_prior.game.space.decode(t)
+        want = np.array([[expected[t, s.state]["v"][first, i] for i in range(3)] for s in decoded])
+        np.testing.assert_allclose(plain_prior.values(t)[:, :3], want, atol=1e-12)
+
+
+def test_stopping_and_going_on_changes_nothing():
+    game, model = make_game(load("asymmetric_freeing", 10)), HumanModel()
+    whole = [(b.step, b.start, b.values.copy(), b.policies) for b in human_blocks(game, model)]
+    at = next(v for step, _, v, _ in whole if step == 6)
+    rest = [(b.step, b.start, b.values.copy(), b.policies) for b in human_blocks(game, model, 6, at)]
+    for a, b in zip(whole[-len(rest):], rest, strict=True):
+        assert a[:2] == b[:2] and (a[2] == b[2]).all() and (a[3] == b[3]).all()
+    prior = solve_humans(game, model)
+    direct = {b.step: b for b in robot_blocks(game, model, RobotModel(), human_blocks(game, model))}
+    solution = compute_robot_policy(prior)
+    for t in range(10): assert (direct[t].policy == solution.policy(t)).all()
+
+    class Half(MemoryStore):
+        """A store that forgets all levels before one."""
+
+        def keep(self, step): self._levels = {t: v for t, v in self._levels.items() if t >= step}; return self
+
+    store = Half()
+    solve_humans(game, model, store)
+    again = solve_humans(game, model, store.keep(7))
+    for t in range(10): assert (again.policies(t) == prior.policies(t)).all()
+    store = Half()
+    compute_robot_policy(prior, store=store)
+    again = compute_robot_policy(prior, store=store.keep(5))
+    for t in range(10): assert (again.value(t) == solution.value(t)).all()
+
+
+def test_results_do_not_depend_on_the_chunks(monkeypatch):
+    world = load("asymmetric_freeing", 12)
+    one = compute_robot_policy(compute_human_policy_prior(world))
+    monkeypatch.setattr(human, "BLOCK", 333)
+    two = compute_robot_policy(compute_human_policy_prior(world))
+    monkeypatch.setattr(states, "CHUNK", 50)
+    sizes = search(world).sizes
+    assert (sizes == one.prior.game.space.sizes).all()
+    for t in range(12):
+        np.testing.assert_allclose(one.value(t), two.value(t), rtol=1e-6)
+        np.testing.assert_allclose(one.prior.policies(t), two.prior.policies(t), atol=1e-6)
+
+
+def test_many_words():
+    """A state that needs several integers: the same results as with a map that needs one."""
+    cells = ["We"] * 11
+    rows = [" ".join(cells), "We Ay .. .. Ae .. .. Ro .. .. We", " ".join(cells)]
+    rocks = [" ".join(["We", *["Ro"] * 9, "We"])] * 2
+    small = loads("max_steps: 6\nmap: |\n" + "".join(f"  {r}\n" for r in rows))
+    large = loads("max_steps: 6\nmap: |\n" + "".join(f"  {r}\n" for r in [*rows, *rocks, rows[0]]))
+    assert (small.words, large.words) == (1, 3)
+    goals = [g for g in large.possible_goals if g.what[0][1] == 1]
+    a = compute_robot_policy(compute_human_policy_prior(small, dtype="float64"))
+    b = compute_robot_policy(compute_human_policy_prior(large, possible_goals=goals, dtype="float64"))
+    assert (a.prior.game.space.sizes == b.prior.game.space.sizes).all()
+    for t in range(6):
+        key = lambda s: s.agents + tuple(o for o in s.mobile_objects if o[2] == 1)
+        mine = {key(s): i for i, s in enumerate(a.prior.game.space.decode(t))}
+        order = [mine[key(s)] for s in b.prior.game.space.decode(t)]
+        np.testing.assert_allclose(b.value(t), a.value(t)[order], rtol=1e-12)
+        np.testing.assert_allclose(b.human_values(t), a.human_values(t)[order], atol=1e-14)
+
+
+def test_worlds_travel_to_other_processes():
+    game = pickle.loads(pickle.dumps(make_game(load("locked_in", 4))))
+    assert (game.space.sizes == search(load("locked_in", 4)).sizes).all()
+
+
+def test_golden_counts_of_twenty_steps():
+    space = search(load("asymmetric_freeing", 20))
+    assert space.n_states == 365_724
+    assert space.sizes[16:].tolist() == [22927, 33254, 51010, 76550, 111650]
+    thirds = np.isclose(space.table.weights(), 1 / 3)
+    assert thirds.sum() == 3 * 8  # 8 rows with three outcomes
+
+
+@pytest.mark.parametrize("wrong", [lambda s: 0, lambda s: s[0] // 2, lambda s: -s[0], lambda s: 2 * s[0]])
+def test_wrong_level_functions_are_refused(wrong):
+    with pytest.raises(ValueError, match="level_fct: expected a level that rises by 1 along every edge"):
+        compute_human_policy_prior(load("asymmetric_freeing", 4), level_fct=wrong)
+    with pytest.raises(ValueError, match="level_fct: expected a level"):
+        search(random_world(0, timed=True), level_fct=wrong)
+    compute_human_policy_prior(load("asymmetric_freeing", 4), level_fct=lambda s: s[0])
+
+
+def test_a_human_without_power_is_reported_before_solving():
+    world = loads('max_steps: 3\nmap: Ay .. .. Ae\npossible_goals: ["2,0"]')
+    prior = compute_human_policy_prior(world)
+    with pytest.raises(ValueError, match=r"human 0 can hit no goal from \d+ of \d+ states of step 2, for instance"):
+        compute_robot_policy(prior)
+    table = TableWorld(*line_tables(), 1, [[2]], 2)
+    with pytest.raises(ValueError, match="can hit no goal from 1 of 2 states of step 1"):
+        validate_coverage(make_game(table))
+    covered = loads("max_steps: 3\nmap: Ay .. .. Ae")
+    validate_coverage(make_game(covered))
+    with pytest.raises(ValueError, match="human 0 can hit no goal"):  # staying does not count, and it must turn first
+        validate_coverage(make_game(loads("max_steps: 1\norientations: [1]\nmap: Ay ..")), skip_achieved=True)
+
+
+def line_tables():
+    """Three states in a row; action 0 stays, action 1 goes on."""
+    return np.array([[[s], [min(s + 1, 2)]] for s in range(3)]), np.ones((3, 2, 1))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"beta_h": -1}, "beta_h: expected 0 or more"), ({"beta_h": [1, 2, 3]}, "beta_h: expected a number or 2"),
+    ({"gamma_h": 0}, "gamma_h: expected above 0"), ({"nu_h": 1.5}, "nu_h: expected 0 to 1"),
+    ({"pi0": [0.5, 0.5]}, "pi0: expected shape"), ({"pi0": [1, 1, 0, 0]}, "pi0: expected probabilities"),
+    ({"believed_others": [[0.25] * 4]}, "believed_others: expected shape"), ({"robot": "kind"}, "robot: expected"),
+    ({"dtype": "float16"}, "dtype: expected float32 or"), ({"human_agent_indices": [0, 3]}, "human_agent_indices: exp"),
+    ({"human_agent_indices": []}, "human_agent_indices: exp"), ({"possible_goals": []}, "possible_goals: expected at"),
+    ({"possible_goals": [[Goal("x", ((5, 1),))]]}, "possible_goals: expected a list for each of 2 humans, got 1"),
+    ({"possible_goals": [Goal("x", 3)]}, "goal: expected cells"), ({"max_steps": 0}, "max_steps: expected 1 or more"),
+    ({"conventions": "mine"}, "conventions: expected one of"), ({"env": "x"}, "world: expected either world or env"),
+])
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message): compute_human_policy_prior(load("asymmetric_freeing", 2), **options)
+
+
+def test_the_names_of_the_document_work():
+    world = load("asymmetric_freeing", 4)
+    a = compute_human_policy_prior(world, [0, 1], world.possible_goals)
+    b = compute_human_policy_prior(
+        env=world, human_agent_indices=[0, 1], possible_goal_generator=lambda w, h: w.possible_goals,
+        level_fct=lambda state: state[0], use_float16=True, quiet=True)
+    for t in range(4): assert (a.policies(t) == b.policies(t)).all()
+
+
+def test_distance_agrees_with_networkx():
+    """With the best robot and perfect rationality V is gamma to the power of the steps before the hit."""
+    networkx = pytest.importorskip("networkx")
+    world = loads("max_steps: 8\ncan_push_rocks: y\nmap: |\n  Ay .. Ro ..\n  .. Ro .. ..\n  Bl .. .. We\n")
+    prior = compute_human_policy_prior(world, beta_h=np.inf, gamma_h=0.9, dtype="float64")
+    edges, n = prior.game.space.edges(7), int(prior.game.space.sizes[8])
+    assert not len(edges.row)
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from({(b, a) for a, row in enumerate(edges.succ) for b in set(row.tolist())})  # backwards
+    held, reached = prior.game.attained(8), 0
+    for c in range(prior.game.n_columns):
+        goal = set(np.flatnonzero(held[:, c]).tolist())
+        steps = networkx.multi_source_dijkstra_path_length(graph, goal) if goal else {}
+        for t in (0, 5):
+            worth = lambda s, left=8 - t, steps=steps: 0.9 ** (steps[s] - 1) if 0 < steps.get(s, 99) <= left else 0.0
+            want = np.array([worth(s) for s in range(int(prior.game.space.sizes[t]))])
+            np.testing.assert_allclose(prior.values(t)[:, c], want, atol=1e-12)
+            reached += int((want > 0).sum())
+    assert reached > 100
+
+
+def test_reachability_agrees_with_quantecon():
+    """The greatest probability to reach a goal within T steps, all agents together, with rows of chance."""
+    markov = pytest.importorskip("quantecon.markov")
+    from scipy import sparse
+
+    world, steps = load("three_way"), 4
+    options = dict(robot="best", beta_h=np.inf, gamma_h=1.0, max_steps=steps, dtype="float64")
+    prior = compute_human_policy_prior(world, [0], **options)
+    space = prior.game.space
+    edges, n = space.edges(steps - 1), int(space.sizes[-1])
+    expanded, profiles = edges.succ.shape
+    assert len(edges.row) > 100
+    certain = np.ones(edges.succ.size, bool)
+    certain[edges.row] = False
+    of = np.repeat(edges.row, np.diff(edges.start))
+    i = np.concatenate([np.flatnonzero(certain), of, expanded * profiles + np.arange(n + 1 - expanded)])
+    j = np.concatenate([edges.succ.reshape(-1)[certain], edges.next, np.arange(expanded, n + 1)])
+    p = np.concatenate([np.ones(certain.sum()), edges.weights(), np.ones(n + 1 - expanded)])
+    matrix = sparse.csr_matrix((p, (i, j)), (expanded * profiles + n + 1 - expanded, n + 1))
+    state = np.concatenate([np.repeat(np.arange(expanded), profiles), np.arange(expanded, n + 1)])
+    action = np.concatenate([np.tile(np.arange(profiles), expanded), np.zeros(n + 1 - expanded, int)])
+    for c in range(prior.game.n_columns):
+        held = np.append(prior.game.attained(steps)[:, c], False)
+        hit = (matrix @ held) * ~held[state]
+        hit[expanded * profiles :] = 0
+        cut = matrix @ sparse.diags((~held).astype(float))
+        lost, rows = 1 - np.asarray(cut.sum(1)).reshape(-1), np.arange(len(state))
+        rest = sparse.csr_matrix((lost, (rows, np.full(len(state), n))), matrix.shape)
+        problem = markov.DiscreteDP(hit, (cut + rest).tocsr(), 1.0, state, action)
+        values, _ = markov.backward_induction(problem, steps)
+        for t in range(steps):
+            size = int(space.sizes[t])
+            want = np.where(held[:size], 0, values[t][:size])
+            np.testing.assert_allclose(prior.values(t)[:, c], want, atol=1e-9)

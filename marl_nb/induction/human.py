@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'GoalSource', 'ROBOT', 'BLOCK', 'PART', 'Conventions', 'conventions', 'Game', 'make_game', 'HumanModel',
-           'Scratch', 'backup_humans', 'HumanBlock', 'hit_values', 'block_of', 'human_blocks', 'LevelStore',
-           'MemoryStore', 'HumanPolicyPrior', 'compute_human_policy_prior', 'solve_humans']
+           'Scratch', 'contract', 'backup_humans', 'HumanBlock', 'hit_values', 'block_of', 'human_blocks', 'LevelStore',
+           'MemoryStore', 'HumanPolicyPrior', 'compute_human_policy_prior', 'progress_bar', 'solve_humans']
 
 # %% ../../nbs/induction/30_human.ipynb #edfc18b4
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from .states import StateSpace, search
 from .worlds import Goal, World
@@ -60,6 +60,9 @@ def conventions(
     if choice not in PRESETS: raise ValueError(f"conventions: expected one of {', '.join(PRESETS)}, got {choice!r}")
     return PRESETS[choice]
 
+
+_conventions = conventions  # the function, where an argument has its name
+
 # %% ../../nbs/induction/30_human.ipynb #c84cd86b
 GoalSource = Sequence[Goal] | Sequence[Sequence[Goal]] | Callable[[World, int], Sequence[Goal]]
 
@@ -99,12 +102,16 @@ class Game:
         "(human, goal) of every column."
         return [(h, g) for h, own in zip(self.humans, self.goals, strict=True) for g in own]
 
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        "Columns of every human."
+        ends = np.cumsum([len(own) for own in self.goals]).tolist()
+        return tuple(slice(end - len(own), end) for end, own in zip(ends, self.goals, strict=True))
+
     def of(self, human: int) -> slice:
         "Columns of a human; an agent that is none is a `ValueError`."
         if human not in self.humans: raise ValueError(f"human: expected one of {self.humans}, got {human}")
-        i = self.humans.index(human)
-        first = sum(len(g) for g in self.goals[:i])
-        return slice(first, first + len(self.goals[i]))
+        return self.slices[self.humans.index(human)]
 
     def attained(self, step: int) -> np.ndarray: # [states of the level, columns] bool
         "Whether the goal of each column holds."
@@ -169,24 +176,27 @@ class HumanModel:
             if (p < 0).any() or (abs(p.sum(-1) - 1) > 1e-6).any():
                 raise ValueError(f"{name}: expected probabilities with the sum 1, got {given}")
 
-    def number(self, name: str, game: Game, i: int, step: int, states: np.ndarray) -> np.ndarray: # [] or [n, goals]
-        "beta_h or nu_h of the i-th human."
-        given = getattr(self, name)
-        if callable(given): return np.asarray(given(step, states, game.humans[i]), float)
-        given = np.asarray(given, float)
-        if given.ndim and given.shape != (len(game.humans),):
-            raise ValueError(f"{name}: expected a number or {len(game.humans)}, one a human, got shape {given.shape}")
-        return given[i] if given.ndim else given
+    def columns(self, name: str, game: Game, step: int, states: np.ndarray) -> np.ndarray: # [] or [n or 1, 1, columns]
+        "beta_h or nu_h of every column."
+        given, humans = getattr(self, name), game.humans
+        if callable(given): parts = [np.asarray(given(step, states, h), float) for h in humans]
+        else:
+            each = np.asarray(given, float)
+            if not each.ndim: return each
+            if each.shape != (len(humans),):
+                raise ValueError(f"{name}: expected a number or {len(humans)}, one a human, got shape {each.shape}")
+            parts = list(each)
+        return _beside(game, [np.broadcast_to(p, np.broadcast_shapes(p.shape, (1, 1)))[:, None] for p in parts])
 
-    def habit(self, game: Game, i: int, step: int, states: np.ndarray) -> np.ndarray: # [n or 1, actions, goals or 1]
-        "pi0 of the i-th human."
-        actions = game.space.world.n_actions
-        if self.pi0 is None: return np.full((1, actions, 1), 1 / actions)
-        if callable(self.pi0): return np.asarray(self.pi0(step, states, game.humans[i]), float)
+    def habits(self, game: Game, step: int, states: np.ndarray) -> np.ndarray: # [] or [n or 1, actions, columns]
+        "pi0 of every column."
+        actions, humans = game.space.world.n_actions, game.humans
+        if self.pi0 is None: return np.asarray(1 / actions)
+        if callable(self.pi0): return _beside(game, [np.asarray(self.pi0(step, states, h), float) for h in humans])
         pi0 = np.asarray(self.pi0, float)
-        if pi0.shape not in ((actions,), (len(game.humans), actions)):
-            raise ValueError(f"pi0: expected shape {(actions,)} or {(len(game.humans), actions)}, got {pi0.shape}")
-        return (pi0[i] if pi0.ndim == 2 else pi0)[None, :, None]
+        if pi0.shape not in ((actions,), (len(humans), actions)):
+            raise ValueError(f"pi0: expected shape {(actions,)} or {(len(humans), actions)}, got {pi0.shape}")
+        return _beside(game, [p[None, :, None] for p in np.broadcast_to(pi0, (len(humans), actions))])
 
     def belief(self, game: Game, i: int, step: int, states: np.ndarray) -> np.ndarray | None: # [n or 1, joint, goals]
         "Belief of the i-th human about the joint action of the others, lowest agent as lowest digit; None: uniform."
@@ -199,6 +209,21 @@ class HumanModel:
         for j, p in enumerate(each):
             if j != i: joint = (p[:, None] * joint).reshape(-1)
         return joint[None, :, None]
+
+    def check(self, game: Game) -> None:
+        "Shapes of what is not a function; a wrong one is a `ValueError`."
+        states = game.space.states(0)
+        for name in ("beta_h", "nu_h"):
+            if not callable(getattr(self, name)): self.columns(name, game, 0, states)
+        if not callable(self.pi0): self.habits(game, 0, states)
+        if not callable(self.believed_others): self.belief(game, 0, 0, states)
+
+
+def _beside(game: Game, parts: list[np.ndarray]) -> np.ndarray: # [n or 1, actions or 1, columns]
+    "Arrays [n or 1, actions or 1, goals or 1] of all humans beside each other."
+    rows = max(len(p) for p in parts)
+    wide = [np.broadcast_to(p, (rows, p.shape[1], len(own))) for p, own in zip(parts, game.goals, strict=True)]
+    return np.concatenate(wide, 2)
 
 # %% ../../nbs/induction/30_human.ipynb #2588b7e8
 class Scratch:
@@ -213,12 +238,22 @@ class Scratch:
         return held[:size].reshape(shape)
 
 
-def _fold(operation: np.ufunc, array: np.ndarray, axis: int) -> np.ndarray:
-    "Reduce a short axis; much faster than `reduce` where the axes behind it are short too."
-    parts = np.moveaxis(array, axis, 0)
-    if len(parts) == 1: return parts[0].copy()
-    result = operation(parts[0], parts[1])
-    for part in parts[2:]: operation(result, part, out=result)
+def contract(
+    array: np.ndarray,  # [n, ...]
+    weights: np.ndarray,  # [n or 1, k]
+    axis: int,  # of length k
+) -> np.ndarray: # without the axis
+    "Sum over an axis with weights that depend on the first axis, as matrix products."
+    shape = array.shape
+    flat = array.reshape(len(array), int(np.prod(shape[1:axis])), shape[axis], -1)
+    return np.matmul(weights[:, None, None], flat).reshape(*shape[:axis], *shape[axis + 1 :])
+
+
+def _fold(operation: np.ufunc, array: np.ndarray) -> np.ndarray:
+    "Reduce the second axis, which is short; faster than `reduce`."
+    if array.shape[1] == 1: return array[:, 0].copy()
+    result = operation(array[:, 0], array[:, 1])
+    for a in range(2, array.shape[1]): operation(result, array[:, a], out=result)
     return result
 
 # %% ../../nbs/induction/30_human.ipynb #8a52db68
@@ -237,48 +272,43 @@ def backup_humans(
     each = expected.reshape(n, *[actions] * agents, -1)
     robot_axes = tuple(agents - r for r in game.robots)  # agent 0 is the last of the agents' axes
     if robot_axes:
-        reduce = {"worst": np.min, "best": np.max, "uniform": np.mean}[model.robot]
+        reduce: Any = {"worst": np.min, "best": np.max, "uniform": np.mean}[model.robot]
         shape = (n, *[actions] * len(game.humans), game.n_columns)
         each = reduce(each, axis=robot_axes, out=(scratch or Scratch())("robot", shape, each.dtype))
-    values = np.empty((n, game.n_columns), expected.dtype)
-    policies = np.empty((n, actions, game.n_columns), expected.dtype)
-    for i, human in enumerate(game.humans):
-        own = game.of(human)
-        q = _over_others(each[..., own], i, len(game.humans), model.belief(game, i, step, states))
-        policies[:, :, own] = pi = _policy(game, model, i, step, states, q)
-        values[:, own] = _fold(np.add, pi * q, 1)
+    q = np.empty((n, actions, game.n_columns), expected.dtype)
+    for i, own in enumerate(game.slices):
+        q[:, :, own] = _over_others(each, i, own, model.belief(game, i, step, states))
+    policies = _policies(game, model, step, states, q)
+    values = np.einsum("nac,nac->nc", policies, q)
     at = np.nonzero(attained)
     values[at] = rules.achieved_value
     policies[at[0], :, at[1]] = _idle(game, model, step, states, at)
     return values, policies
 
 
-def _over_others(each: np.ndarray, i: int, humans: int, belief: np.ndarray | None) -> np.ndarray: # [n, actions, goals]
-    "Expectation over the actions of the other humans."
-    n, actions, goals = len(each), each.shape[1], each.shape[-1]
-    below, above = actions**i, actions ** (humans - 1 - i)
+def _over_others(each: np.ndarray, i: int, own: slice, belief: np.ndarray | None) -> np.ndarray: # [n, actions, goals]
+    "Expectation over the actions of the other humans; each [n, actions of the highest human, ..., lowest, columns]."
+    humans, actions = each.ndim - 2, each.shape[1]
     if belief is not None:
+        below, above = actions**i, actions ** (humans - 1 - i)
         joint = belief.reshape(len(belief), above, 1, below, -1).astype(each.dtype)
-        return (each.reshape(n, above, actions, below, goals) * joint).sum((1, 3))
+        return (each[..., own].reshape(len(each), above, actions, below, -1) * joint).sum((1, 3))
     for j in reversed(range(humans)):  # the highest human has the first axis
-        if j != i: each = _fold(np.add, each, 1 if j > i else 2)
-    return each * each.dtype.type(1 / (above * below))
+        if j != i: each = contract(each, np.full((1, actions), 1 / actions, each.dtype), 1 if j > i else 2)
+    return each[..., own]
 
 
-def _policy(game: Game, model: HumanModel, i: int, step: int, states: np.ndarray, q: np.ndarray) -> np.ndarray:
-    "Equation 2 for one human: [n, actions, goals]."
-    beta, nu = (model.number(name, game, i, step, states) for name in ("beta_h", "nu_h"))
-    if beta.ndim == 2: beta = beta[:, None]
-    if nu.ndim == 2: nu = nu[:, None]
-    rise = q - _fold(np.maximum, q, 1)[:, None]
-    finite = np.isfinite(beta)
+def _policies(game: Game, model: HumanModel, step: int, states: np.ndarray, q: np.ndarray) -> np.ndarray:
+    "Equation 2: [n, actions, columns]."
+    beta, nu = (model.columns(name, game, step, states) for name in ("beta_h", "nu_h"))
+    rise, finite = q - _fold(np.maximum, q)[:, None], np.isfinite(beta)
     pi = rise * np.where(finite, beta, 0).astype(q.dtype)
     np.exp(pi, out=pi)
     if not finite.all(): pi = np.where(finite, pi, rise >= -model.conventions.tie_tolerance).astype(q.dtype)
-    pi /= _fold(np.add, pi, 1)[:, None]
+    pi /= _fold(np.add, pi)[:, None]
     if not nu.any(): return pi
     share = nu.astype(q.dtype)
-    return share * model.habit(game, i, step, states).astype(q.dtype) + (1 - share) * pi
+    return share * model.habits(game, step, states).astype(q.dtype) + (1 - share) * pi
 
 
 def _idle(game: Game, model: HumanModel, step: int, states: np.ndarray, at: tuple) -> np.ndarray: # [k, actions]
@@ -286,11 +316,7 @@ def _idle(game: Game, model: HumanModel, step: int, states: np.ndarray, at: tupl
     actions = game.space.world.n_actions
     action = 0 if model.conventions.achieved_action == "first" else game.space.world.idle_action
     if action is not None: return np.eye(actions)[action]
-    habits = []
-    for i, own in enumerate(game.goals):
-        habit = model.habit(game, i, step, states)
-        habits.append(np.broadcast_to(habit, (len(states), actions, len(own))))
-    return np.concatenate(habits, 2)[at[0], :, at[1]]
+    return np.broadcast_to(model.habits(game, step, states), (len(states), actions, game.n_columns))[at[0], :, at[1]]
 
 # %% ../../nbs/induction/30_human.ipynb #af64928f
 BLOCK, PART = 8192, 128  # states that are handed out, and computed, at a time
@@ -332,11 +358,13 @@ def human_blocks(
     part: int = PART,  # states that are computed at a time; blocks shrink and grow with it
 ) -> Iterator[HumanBlock]:
     "Phase 1, level by level from the last to the first, in blocks of `BLOCK` states."
+    model.check(game)
     space = game.space
     from_step = space.max_steps if from_step is None else from_step
     shape, scratch = (int(space.sizes[from_step]), game.n_columns), Scratch()
     values = np.zeros(shape, model.dtype) if values is None else values.astype(model.dtype)
-    if values.shape != shape: raise ValueError(f"values: expected shape {shape} at step {from_step}, got {values.shape}")
+    if values.shape != shape:
+        raise ValueError(f"values: expected shape {shape} at step {from_step}, got {values.shape}")
     buffer = np.empty((part, space.world.n_actions**space.world.n_agents, game.n_columns), model.dtype)
     hit = model.gamma_h if model.conventions.discount_hit else 1.0
     for step in reversed(range(from_step)):
@@ -462,20 +490,20 @@ def compute_human_policy_prior(
     conventions: str | Conventions = "paper",  # a name of `PRESETS`, or conventions
     dtype: str = "float32",  # of values and arithmetic
     level_fct: Callable[[Any], int] | None = None,  # verified on every edge; None: the step
-    use_disk_slicing: bool = False,  # results go to files, level by level, and a solution begun there is completed
-    use_float16: bool = True,  # what is stored: probabilities of rows of chance and, on disk, policies; scaled to the sum 1 when read
+    use_disk_slicing: bool = False,  # results go to files, level by level; what is finished there is kept
+    use_float16: bool = True,  # what is stored: probabilities of chance and, in files, policies; they are read with the sum 1
     use_compression: bool = True,  # of the files
-    disk_cache_dir: Any = None,  # folder of the files; None: under runs/induction, named by the world and what is asked
+    disk_cache_dir: Any = None,  # folder of the files; None: under runs/induction, named by what is asked
     min_free_memory_fraction: float = 0.1,  # share of the memory that is left free
     memory_pause_duration: float = 60.0,  # seconds to wait for others to free memory
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar; there is none in the first two seconds anyway
     store: LevelStore | None = None,  # where results go; None: memory, or files with use_disk_slicing
 ) -> HumanPolicyPrior:
     "Phase 1 for a whole world; a bad argument is a `ValueError` that names it."
     world = _either("world", world, "env", env)
     goals = _either("possible_goals", possible_goals, "possible_goal_generator", possible_goal_generator, needed=False)
     if use_disk_slicing and store is not None: raise ValueError("store: expected None with use_disk_slicing=True")
-    model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, globals()["conventions"](conventions), dtype)
+    model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, _conventions(conventions), dtype)
     game = make_game(world, human_agent_indices, goals, max_steps, level_fct, np.float16 if use_float16 else np.float64)
     from marl_nb.induction import memory  # it stands on this chapter
 
@@ -495,11 +523,26 @@ def _either(name: str, a: Any, other: str, b: Any, needed: bool = True) -> Any:
     return b if a is None else a
 
 
+def progress_bar(
+    name: str,
+    game: Game,
+    done: int | None,  # first level that is finished, if there is one
+    quiet: bool,  # no bar
+) -> Any: # tqdm
+    "A bar that counts states, not levels, since the last levels hold most of the work; shown after two seconds."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm warns where a notebook has no ipywidgets and falls back to text
+        from tqdm.auto import tqdm
+
+    left = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
+    return tqdm(total=left, unit="state", unit_scale=True, desc=name, disable=quiet, delay=2)
+
+
 def solve_humans(
     game: Game,
     model: HumanModel,
     store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar
     check: Callable[[], None] | None = None,  # called before every block
     part: int = PART,  # states that are computed at a time
 ) -> HumanPolicyPrior:
@@ -507,8 +550,7 @@ def solve_humans(
     store = MemoryStore() if store is None else store
     done = store.finished()
     values = None if done is None else store.read("values", done)
-    left = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
-    with tqdm(total=left, unit=" states", desc="phase 1", disable=quiet) as bar:
+    with progress_bar("phase 1", game, done, quiet) as bar:
         for block in human_blocks(game, model, done, values, part):
             if check is not None: check()
             store.write(block.step, block.start, {"values": block.values, "policies": block.policies})

@@ -4,19 +4,18 @@
 
 # %% auto #0
 __all__ = ['RobotModel', 'RobotBlock', 'validate_coverage', 'backup_robot', 'robot_blocks', 'RobotSolution',
-           'compute_robot_policy', 'solve_robot']
+           'compute_robot_policy', 'solve_robot', 'act_out']
 
 # %% ../../nbs/induction/40_robot.ipynb #9a713ae4
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from marl_nb.induction.human import (
     PART,
-    block_of,
+    Conventions,
     Game,
     HumanBlock,
     HumanModel,
@@ -24,8 +23,12 @@ from marl_nb.induction.human import (
     LevelStore,
     MemoryStore,
     Scratch,
+    block_of,
+    contract,
     hit_values,
+    progress_bar,
 )
+from .worlds import walk
 
 # %% ../../nbs/induction/40_robot.ipynb #47fe315c
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class RobotModel:
 
     def __post_init__(self):
         if not 0 < self.gamma_r <= 1: raise ValueError(f"gamma_r: expected above 0 and at most 1, got {self.gamma_r}")
-        if not 0 <= self.beta_r < np.inf: raise ValueError(f"beta_r: expected 0 or more, not infinite, got {self.beta_r}")
+        if not 0 <= self.beta_r < np.inf:
+            raise ValueError(f"beta_r: expected 0 or more, not infinite, got {self.beta_r}")
         for name in ("zeta", "xi", "eta"):
             value = getattr(self, name)
             if not 0 < value < np.inf: raise ValueError(f"{name}: expected a number above 0, got {value}")
@@ -77,8 +81,9 @@ def validate_coverage(
         for h in game.humans:
             without = np.flatnonzero(~within[:, game.of(h)].any(1))
             if not len(without): continue
-            raise ValueError(f"possible_goals: human {h} can hit no goal from {len(without)} of {n} states of step {step}, "
-                             f"for instance {space.decode(step, without[:1])[0]}, and has no power there; add goals")
+            example, count = space.decode(step, without[:1])[0], f"{len(without)} of {n}"
+            raise ValueError(f"possible_goals: human {h} can hit no goal from {count} states of step {step}, "
+                             f"for instance {example}, and has no power there; add goals")
 
 # %% ../../nbs/induction/40_robot.ipynb #e380c96c
 def backup_robot(
@@ -94,52 +99,45 @@ def backup_robot(
     "Equations 4 to 9 for some states of a level; a human without power is a `ValueError`."
     world, rules = game.space.world, human_model.conventions
     n, actions, agents, humans = len(expected), world.n_actions, world.n_agents, len(game.humans)
-    joint = actions**humans
-    marginal = [policies[:, :, game.of(h)].mean(2, dtype=np.float64) for h in game.humans]
+    joint, goals = actions**humans, np.array([len(own) for own in game.goals])
+    starts = np.array([own.start for own in game.slices])
+    mean = np.add.reduceat(policies, starts, axis=2, dtype=np.float64) / goals
+    both = mean[:, :, 0]
+    for i in range(1, humans): both = (mean[:, :, i, None] * both[:, None]).reshape(n, -1)
     order = (0, *(1 + agents - 1 - i for i in (*reversed(game.robots), *reversed(game.humans))))  # robots in front
-    by_agent = expected_robot.reshape(n, *[actions] * agents).transpose(order).reshape(n, -1, joint)
-    both = marginal[0]
-    for m in marginal[1:]: both = (m[:, :, None] * both[:, None, :]).reshape(n, -1)
-    q = model.gamma_r * np.einsum("nrj,nj->nr", by_agent, both)
+    by_robot = expected_robot.reshape(n, *[actions] * agents).transpose(order).reshape(n, -1, joint)
+    q = model.gamma_r * np.matmul(by_robot, both[:, :, None])[:, :, 0]
     logits = -model.beta_r * np.log(-q)
     policy = np.exp(logits - logits.max(1, keepdims=True))
     policy /= policy.sum(1, keepdims=True)
     each = expected.reshape(n, *[actions] * agents, -1).transpose(*order, agents + 1).reshape(n, policy.shape[1], -1)
     out = (scratch or Scratch())("mixed", (n, 1, each.shape[2]), expected.dtype)
     mixed = np.matmul(policy[:, None].astype(expected.dtype), each, out=out).reshape(n, *[actions] * humans, -1)
-    values = np.empty((n, game.n_columns), expected.dtype)
-    for i, h in enumerate(game.humans):
-        part = mixed[..., game.of(h)]
+    gain, weights = np.empty((n, actions, game.n_columns), expected.dtype), mean.astype(expected.dtype)
+    for i, own in enumerate(game.slices):
+        part = mixed
         for j in reversed(range(humans)):  # the highest human has the first axis
-            if j != i: part = _weigh(part, marginal[j], 1 if j > i else 2)
-        values[:, game.of(h)] = _weigh(part, policies[:, :, game.of(h)], 1)
+            if j != i: part = contract(part, weights[:, :, j], 1 if j > i else 2)
+        gain[:, :, own] = part[:, :, own]
+    values = np.einsum("nac,nac->nc", gain, policies)
     if rules.skip_achieved: values[attained] = 0
-    power, reward = _power(game, human_model, model, values)
+    power, reward = _power(game, rules, model, values, starts, goals)
     return policy, reward + (policy * q).sum(1), values, power, reward
 
 
-def _weigh(part: np.ndarray, m: np.ndarray, axis: int) -> np.ndarray:
-    "Sum over an axis with the weights m [n, actions] or [n, actions, goals]."
-    parts, m = np.moveaxis(part, axis, 0), m.astype(part.dtype, copy=False)
-    weight = lambda a: m[:, a].reshape(len(m), *[1] * (parts.ndim - m.ndim), *m.shape[2:])
-    total = parts[0] * weight(0)
-    for a in range(1, len(parts)): total += parts[a] * weight(a)
-    return total
-
-
-def _power(game: Game, human_model: HumanModel, model: RobotModel, values: np.ndarray):
+def _power(game: Game, rules: Conventions, model: RobotModel, values: np.ndarray, starts: np.ndarray, goals: Any):
     "Equations 7 and 8 with logarithms: X_h [n, humans] and U_r [n]."
-    rules, log_x = human_model.conventions, np.empty((len(values), len(game.humans)))
-    for i, h in enumerate(game.humans):
-        own = values[:, game.of(h)].astype(np.float64)
-        best = own.max(1)
-        if not best.all(): raise ValueError(f"possible_goals: human {h} has no power in some state; add goals")
-        total = ((own / best[:, None]) ** model.zeta).sum(1)  # at least 1, whatever the size of the values
-        mean = own.shape[1] if rules.goal_weights == "mean" else 1
-        log_x[:, i] = model.zeta * np.log(best) + np.log(total / mean)
-    total = np.logaddexp.reduce(-model.xi * log_x, 1) - (np.log(len(game.humans)) if rules.humans == "mean" else 0)
+    v = values.astype(np.float64)
+    best = np.maximum.reduceat(v, starts, axis=1)
+    if not best.all():
+        human = game.humans[int(np.nonzero(best == 0)[1][0])]
+        raise ValueError(f"possible_goals: human {human} has no power in some state; add goals")
+    parts = (v / np.repeat(best, goals, axis=1)) ** model.zeta
+    total = np.add.reduceat(parts, starts, axis=1)  # at least 1, whatever the size of the values
+    log_x = model.zeta * np.log(best) + np.log(total / goals if rules.goal_weights == "mean" else total)
+    inner = np.logaddexp.reduce(-model.xi * log_x, 1) - (np.log(len(goals)) if rules.humans == "mean" else 0)
     factor = (1 - model.gamma_r) / -np.log(model.gamma_r) if rules.reward_factor and model.gamma_r < 1 else 1.0
-    return np.exp(log_x), -factor * np.exp(model.eta * total)
+    return np.exp(log_x), -factor * np.exp(model.eta * inner)
 
 # %% ../../nbs/induction/40_robot.ipynb #f98821bb
 def robot_blocks(
@@ -225,7 +223,7 @@ def compute_robot_policy(
     zeta: float = 2.0,  # exponent of the values of goals
     xi: float = 1.0,  # exponent between humans
     eta: float = 1.1,  # exponent of the total
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar; there is none in the first two seconds anyway
     store: LevelStore | None = None,  # where results go; None: as in phase 1
     *,
     use_disk_slicing: bool | None = None,  # this and the rest as in phase 1; None: files if phase 1 is in files
@@ -244,19 +242,19 @@ def compute_robot_policy(
     monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
     on_disk = store is None and (in_files if use_disk_slicing is None else use_disk_slicing)
     plan = memory.plan_game(prior.game, prior.model, phases=(2,), on_disk=on_disk or store is not None)
-    rest = (quiet, monitor.check, plan.fit(monitor).part)
-    if not on_disk: return solve_robot(prior, model, store, *rest)
+    part = plan.fit(monitor).part
+    if not on_disk: return solve_robot(prior, model, store, quiet, monitor.check, part)
     from marl_nb.induction import slices
 
     with slices.robot_files(prior, model, disk_cache_dir, use_compression, use_float16) as files:
-        return solve_robot(prior, model, files, *rest)
+        return solve_robot(prior, model, files, quiet, monitor.check, part)
 
 
 def solve_robot(
     prior: HumanPolicyPrior,
     model: RobotModel,
     store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
-    quiet: bool = True,  # no progress bar
+    quiet: bool = False,  # no progress bar
     check: Callable[[], None] | None = None,  # called before every block
     part: int = PART,  # states that are computed at a time
 ) -> RobotSolution:
@@ -265,12 +263,36 @@ def solve_robot(
     done = store.finished()
     known = (None, None, None) if done is None else (done, store.read("human_values", done), store.read("value", done))
     left = prior.blocks(done, block_of(part))
-    total = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
-    with tqdm(total=total, unit=" states", desc="phase 2", disable=quiet) as bar:
-        for block in robot_blocks(game, prior.model, model, left, *known, part):
+    with progress_bar("phase 2", game, done, quiet) as bar:
+        for block in robot_blocks(game, prior.model, model, left, *known, part=part):
             if check is not None: check()
             arrays = block._asdict()
             store.write(arrays.pop("step"), arrays.pop("start"), arrays)
             bar.update(len(block.value))
             if block.start + len(block.value) == game.space.sizes[block.step]: store.finish(block.step)
     return RobotSolution(prior, model, store)
+
+# %% ../../nbs/induction/40_robot.ipynb #30a66d32
+def act_out(
+    solution: RobotSolution,
+    goals: dict[int, int],  # human -> number of its goal
+    seed: int = 0,
+) -> np.ndarray: # [steps + 1, words]: states
+    "A walk under the policies of all; missing or unknown goals are a `ValueError`."
+    prior, game = solution.prior, solution.prior.game
+    if set(goals) != set(game.humans): raise ValueError(f"goals: expected one for each of {game.humans}, got {goals}")
+    for h, own in zip(game.humans, game.goals, strict=True):
+        if not 0 <= goals[h] < len(own):
+            raise ValueError(f"goals: expected 0 to {len(own) - 1} for human {h}, got {goals[h]}")
+    rng, n = np.random.default_rng([seed, 1]), game.space.world.n_actions
+
+    def choose(step: int, state: np.ndarray) -> int:
+        row = int(game.space.find(step, state)[0])
+        draw = lambda p: int(rng.choice(len(p), p=p / p.sum()))
+        pi = prior.store.read("policies", step, row, row + 1)[0].astype(float)
+        chosen = {h: draw(pi[:, game.of(h)][:, goals[h]]) for h in game.humans}
+        joint = draw(solution.store.read("policy", step, row, row + 1)[0].astype(float))
+        chosen |= {r: joint // n**i % n for i, r in enumerate(game.robots)}
+        return sum(a * n**i for i, a in chosen.items())
+
+    return walk(game.space.world, choose, seed, prior.max_steps)

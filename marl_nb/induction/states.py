@@ -179,7 +179,8 @@ def _append(table: Edges | None, part: Edges) -> Edges:
     table.succ[n:] = part.succ
     row = np.concatenate([table.row, part.row + n * part.succ.shape[1]])
     start = np.concatenate([table.start[:-1], part.start + k])
-    return Edges(table.succ, row, start, np.concatenate([table.next, part.next]), np.concatenate([table.prob, part.prob]))
+    outcomes = (np.concatenate(x) for x in ((table.next, part.next), (table.prob, part.prob)))
+    return Edges(table.succ, row, start, *outcomes)
 
 # %% ../../nbs/induction/20_states.ipynb #393f3c47
 def search(
