@@ -50,15 +50,24 @@ def solve(
         f"{plan.seconds:,.1f} s; files of {plan.disk / 1e6:,.0f} MB at most")
     plan = plan.fit(monitor)
     with human_files(game, model, folder) as files:
-        if workers > 1: solution = _on_cluster(game, model, robot_model, files, workers, quiet)
-        else: solution = compute_robot_policy(solve_humans(game, model, files, quiet, monitor.check, plan.part), quiet=quiet)
+        if workers > 1:
+            solution = _on_cluster(game, model, robot_model, files, workers, quiet)
+        else:
+            solution = compute_robot_policy(
+                solve_humans(game, model, files, quiet, monitor.check, plan.part), quiet=quiet
+            )
     size = sum(p.stat().st_size for p in Path(folder).rglob("*.arrow"))
-    say(f"measured: {(peak_memory() - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; files of {size / 1e6:,.1f} MB")
+    say(
+        f"measured: {(peak_memory() - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; "
+        f"files of {size / 1e6:,.1f} MB"
+    )
     for line in summary(solution): say(line)
     return solution
 
 
-def _on_cluster(game: Game, model: HumanModel, robot_model: RobotModel, files: LevelFiles, workers: int, quiet: bool) -> RobotSolution:
+def _on_cluster(
+    game: Game, model: HumanModel, robot_model: RobotModel, files: LevelFiles, workers: int, quiet: bool
+) -> RobotSolution:
     solver = _partner("cluster", "solve_on_cluster", "--workers")
     with robot_files(HumanPolicyPrior(game, model, files), robot_model) as robots:
         return solver(game, model, robot_model, workers=workers, store=files, robot_store=robots, quiet=quiet)
@@ -72,7 +81,10 @@ def summary(
     lines = [f"human {h}: power {np.log2(x):.2f} bits" for h, x in zip(game.humans, power, strict=True)]
     world, robots = game.space.world, game.robots
     names = getattr(world, "action_names", [str(a) for a in range(world.n_actions)])
-    acts = [" ".join(names[i // world.n_actions**k % world.n_actions] for k in range(len(robots))) for i in range(len(policy))]
+    acts = [
+        " ".join(names[i // world.n_actions**k % world.n_actions] for k in range(len(robots)))
+        for i in range(len(policy))
+    ]
     lines += ["robot: " + ", ".join(f"{a} {p:.2f}" for a, p in zip(acts, policy, strict=True))] if robots else []
     if isinstance(solution.store, LevelFiles):
         lines.append(f'in a notebook: marl_nb.induction.slices.open_solution("{solution.store.folder.parent}")')
@@ -83,8 +95,13 @@ def command(
     argv: Sequence[str],  # arguments after `marl-nb induction`
 ) -> int: # exit status
     "The command `marl-nb induction`."
-    parser = argparse.ArgumentParser(prog="marl-nb induction", description="What humans can attain and what a robot should do, by backward induction.")
-    parser.add_argument("--world", required=True, metavar="NAME_OR_YAML", help=f"a file, or one of {', '.join(names())}")
+    parser = argparse.ArgumentParser(
+        prog="marl-nb induction",
+        description="What humans can attain and what a robot should do, by backward induction.",
+    )
+    parser.add_argument(
+        "--world", required=True, metavar="NAME_OR_YAML", help=f"a file, or one of {', '.join(names())}"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="horizon; default: the world's")
     parser.add_argument("--neural", action="store_true", help="networks instead of a list of states")
     parser.add_argument("--disk", metavar="DIR", help="folder for the result; default: runs/induction/WORLD-STEPS")
@@ -93,7 +110,9 @@ def command(
     if args.steps is not None and args.steps < 1: parser.error(f"--steps: expected 1 or more, got {args.steps}")
     if args.workers < 1: parser.error(f"--workers: expected 1 or more, got {args.workers}")
     world = load(args.world, args.steps)
-    folder = Path(args.disk or Path("runs", "induction", f"{world.name}-{world.max_steps}" + ("-neural" if args.neural else "")))
+    folder = Path(
+        args.disk or Path("runs", "induction", f"{world.name}-{world.max_steps}" + ("-neural" if args.neural else ""))
+    )
     try:
         if args.neural: print(_partner("neural", "solve_neural", "--neural")(world, folder=folder))
         else: solve(world, folder, workers=args.workers)

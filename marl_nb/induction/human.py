@@ -491,7 +491,7 @@ def compute_human_policy_prior(
     dtype: str = "float32",  # of values and arithmetic
     level_fct: Callable[[Any], int] | None = None,  # verified on every edge; None: the step
     use_disk_slicing: bool = False,  # results go to files, level by level; what is finished there is kept
-    use_float16: bool = True,  # what is stored: probabilities of chance and, in files, policies; they are read with the sum 1
+    use_float16: bool = True,  # what is stored: probabilities of chance and, in files, policies; sums are mended
     use_compression: bool = True,  # of the files
     disk_cache_dir: Any = None,  # folder of the files; None: under runs/induction, named by what is asked
     min_free_memory_fraction: float = 0.1,  # share of the memory that is left free

@@ -7,7 +7,7 @@ __all__ = ['RobotModel', 'RobotBlock', 'validate_coverage', 'backup_robot', 'rob
            'compute_robot_policy', 'solve_robot', 'act_out']
 
 # %% ../../nbs/induction/40_robot.ipynb #9a713ae4
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -261,10 +261,10 @@ def solve_robot(
     "Phase 2 into a store."
     game, store = prior.game, MemoryStore() if store is None else store
     done = store.finished()
-    known = (None, None, None) if done is None else (done, store.read("human_values", done), store.read("value", done))
+    v_e, v_r = (None, None) if done is None else (store.read(name, done) for name in ("human_values", "value"))
     left = prior.blocks(done, block_of(part))
     with progress_bar("phase 2", game, done, quiet) as bar:
-        for block in robot_blocks(game, prior.model, model, left, *known, part=part):
+        for block in robot_blocks(game, prior.model, model, left, done, v_e, v_r, part):
             if check is not None: check()
             arrays = block._asdict()
             store.write(arrays.pop("step"), arrays.pop("start"), arrays)
