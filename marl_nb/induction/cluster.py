@@ -8,6 +8,7 @@ __all__ = ['ROBOT_ARRAYS', 'part_of', 'Plan', 'find_states', 'solve_human_part',
 
 # %% ../../nbs/induction/60_cluster.ipynb #aae9f00d
 import io
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -204,8 +205,9 @@ def solve_robot_part(
         for low in range(0, len(states), PART):
             high = min(low + PART, len(states))
             pi, of = np.concatenate([b[start + low : start + high] for b in blocks], 2), edges.part(low, high)
+            mean, mean_r = of.expected(ahead), of.expected(v_r[:, None])[:, :, 0]
             policy, value, values, power, reward = backup_robot(
-                game, model, plan.robot, pi, now[low:high], of.expected(ahead), of.expected(v_r[:, None])[:, :, 0], scratch)
+                game, model, plan.robot, pi, now[low:high], mean, mean_r, scratch)
             out.append((policy.astype(model.dtype), values, power, reward, value))
         start += len(states)
     actions, humans = game.space.world.n_actions ** len(game.robots), len(game.humans)
@@ -247,7 +249,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         with Client(scheduler, timeout=20) as client: yield client
         return
     if workers < 1: raise ValueError(f"workers: expected 1 or more, got {workers}")
-    options: dict[str, Any] = dict(n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0)
+    options: dict[str, Any] = dict(n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+                                   silence_logs=logging.ERROR)  # a worker that is replaced is no news
     with LocalCluster(**options, dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client: yield client
 
 
