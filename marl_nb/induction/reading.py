@@ -27,18 +27,18 @@ def cell_map(
 ) -> Any: # the axes
     "Numbers as colours and text over the grid; a cell outside it is a `ValueError`."
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Rectangle
 
     high = max([*numbers.values(), low + 1e-12]) if high is None else high
     for x, y in numbers:
         if not (0 <= x < world.grid.width and 0 <= y < world.grid.height):
             raise ValueError(f"numbers: expected cells inside {world.grid.width}x{world.grid.height}, got {(x, y)}")
-    ax = draw(world, state, ax)
-    for (x, y), v in numbers.items():
-        shade = float(np.clip((v - low) / (high - low), 0, 1))
-        colour = plt.get_cmap("YlGnBu")(0.75 * shade)
-        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=colour, ec="#ddd", lw=0.5, zorder=0.9))
-        ax.text(x + 0.46, y + 0.44, f"{v:.2g}", ha="right", va="bottom", fontsize=6, zorder=9)
+    ax = plt.gca() if ax is None else ax
+    first, scale = len(ax.patches), plt.get_cmap("YlGnBu")
+    draw(world, state, ax).grid(False)
+    for (x, y), v in numbers.items():  # `draw` begins with a square for each cell
+        colour = scale(0.75 * float(np.clip((v - low) / (high - low), 0, 1)))
+        ax.patches[first + x + world.grid.width * y].set_facecolor(colour)
+        ax.text(x + 0.46, y + 0.46, f"{v:.3g}" if v >= 1 else f"{v:.2f}", ha="right", va="bottom", fontsize=6, zorder=9)
     ax.set(xticks=[], yticks=[])
     return ax
 
@@ -98,6 +98,7 @@ def storyboard(
     "States side by side; too few axes are a `ValueError`."
     if np.size(axes) < len(states): raise ValueError(f"axes: expected at least {len(states)}, got {np.size(axes)}")
     for ax, s in zip(np.ravel(axes), states, strict=False):
-        draw(world, s, ax).set_title(f"step {s.step}", fontsize=8)
+        draw(world, s, ax).grid(False)
+        ax.set_title(f"step {s.step}", fontsize=8)
         ax.set(xticks=[], yticks=[])
     return axes
