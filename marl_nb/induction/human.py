@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'GoalSource', 'ROBOT', 'BLOCK', 'PART', 'Conventions', 'conventions', 'Game', 'make_game', 'HumanModel',
-           'Scratch', 'contract', 'backup_humans', 'HumanBlock', 'hit_values', 'human_blocks', 'LevelStore',
+           'Scratch', 'contract', 'backup_humans', 'HumanBlock', 'hit_values', 'block_of', 'human_blocks', 'LevelStore',
            'MemoryStore', 'HumanPolicyPrior', 'compute_human_policy_prior', 'progress_bar', 'solve_humans']
 
 # %% ../../nbs/induction/30_human.ipynb #edfc18b4
@@ -343,11 +343,19 @@ def hit_values(
     return values
 
 
+def block_of(
+    part: int,  # states that are computed at a time
+) -> int: # states that are handed out at a time
+    "Size of a block: `BLOCK` for `PART`, and in proportion."
+    return max(part, BLOCK * part // PART)
+
+
 def human_blocks(
     game: Game,
     model: HumanModel,
     from_step: int | None = None,  # go on below this level; None: from the horizon
     values: np.ndarray | None = None,  # [states of from_step, columns]: its values
+    part: int = PART,  # states that are computed at a time; blocks shrink and grow with it
 ) -> Iterator[HumanBlock]:
     "Phase 1, level by level from the last to the first, in blocks of `BLOCK` states."
     model.check(game)
@@ -357,17 +365,17 @@ def human_blocks(
     values = np.zeros(shape, model.dtype) if values is None else values.astype(model.dtype)
     if values.shape != shape:
         raise ValueError(f"values: expected shape {shape} at step {from_step}, got {values.shape}")
-    buffer = np.empty((PART, space.world.n_actions**space.world.n_agents, game.n_columns), model.dtype)
+    buffer = np.empty((part, space.world.n_actions**space.world.n_agents, game.n_columns), model.dtype)
     hit = model.gamma_h if model.conventions.discount_hit else 1.0
     for step in reversed(range(from_step)):
         ahead = hit_values(values, game.attained(step + 1), model.gamma_h, hit)
         edges, states, held = space.edges(step), space.states(step), game.attained(step)
         values = np.empty((len(states), game.n_columns), model.dtype)
-        for start in range(0, len(states), BLOCK):
-            end = min(start + BLOCK, len(states))
+        for start in range(0, len(states), block_of(part)):
+            end = min(start + block_of(part), len(states))
             policies = np.empty((end - start, space.world.n_actions, game.n_columns), model.dtype)
-            for low in range(start, end, PART):
-                high = min(low + PART, end)
+            for low in range(start, end, part):
+                high = min(low + part, end)
                 mean = edges.part(low, high).expected(ahead, buffer)
                 values[low:high], policies[low - start : high - start] = backup_humans(
                     game, model, step, states[low:high], held[low:high], mean, scratch)
@@ -439,12 +447,16 @@ class HumanPolicyPrior:
         "Policies of one human at a level."
         return np.moveaxis(self.policies(step)[:, :, self.game.of(human)], 1, 2)
 
-    def blocks(self) -> Iterator[HumanBlock]:
-        "All blocks, from the last level to the first, as phase 2 takes them."
-        for step in reversed(range(self.max_steps)):
+    def blocks(
+        self,
+        from_step: int | None = None,  # below this level; None: from the horizon
+        size: int = BLOCK,  # states in a block
+    ) -> Iterator[HumanBlock]:
+        "Blocks, from the last level to the first, as phase 2 takes them."
+        for step in reversed(range(self.max_steps if from_step is None else from_step)):
             n = int(self.game.space.sizes[step])
-            for low in range(0, n, BLOCK):
-                high = min(low + BLOCK, n)
+            for low in range(0, n, size):
+                high = min(low + size, n)
                 arrays = (self.store.read(name, step, low, high) for name in ("values", "policies"))
                 yield HumanBlock(step, low, *arrays)
 
@@ -478,22 +490,30 @@ def compute_human_policy_prior(
     conventions: str | Conventions = "paper",  # a name of `PRESETS`, or conventions
     dtype: str = "float32",  # of values and arithmetic
     level_fct: Callable[[Any], int] | None = None,  # verified on every edge; None: the step
-    use_disk_slicing: bool = False,
-    use_float16: bool = True,  # what is stored: probabilities of rows of chance; they are scaled to the sum 1 when read
-    use_compression: bool = True,
-    disk_cache_dir: Any = None,
-    min_free_memory_fraction: float = 0.1,
-    memory_pause_duration: float = 60.0,  # seconds
+    use_disk_slicing: bool = False,  # results go to files, level by level; what is finished there is kept
+    use_float16: bool = True,  # what is stored: probabilities of chance and, in files, policies; sums are mended
+    use_compression: bool = True,  # of the files
+    disk_cache_dir: Any = None,  # folder of the files; None: under runs/induction, named by what is asked
+    min_free_memory_fraction: float = 0.1,  # share of the memory that is left free
+    memory_pause_duration: float = 60.0,  # seconds to wait for others to free memory
     quiet: bool = False,  # no progress bar; there is none in the first two seconds anyway
-    store: LevelStore | None = None,  # where results go; None: memory
+    store: LevelStore | None = None,  # where results go; None: memory, or files with use_disk_slicing
 ) -> HumanPolicyPrior:
     "Phase 1 for a whole world; a bad argument is a `ValueError` that names it."
     world = _either("world", world, "env", env)
     goals = _either("possible_goals", possible_goals, "possible_goal_generator", possible_goal_generator, needed=False)
-    if use_disk_slicing: raise ValueError("use_disk_slicing: expected False, got True; give a store of files instead")
+    if use_disk_slicing and store is not None: raise ValueError("store: expected None with use_disk_slicing=True")
     model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, _conventions(conventions), dtype)
     game = make_game(world, human_agent_indices, goals, max_steps, level_fct, np.float16 if use_float16 else np.float64)
-    return solve_humans(game, model, store, quiet)
+    from marl_nb.induction import memory  # it stands on this chapter
+
+    monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
+    part = memory.plan_game(game, model, on_disk=use_disk_slicing or store is not None).fit(monitor).part
+    if not use_disk_slicing: return solve_humans(game, model, store, quiet, monitor.check, part)
+    from marl_nb.induction import slices
+
+    with slices.human_files(game, model, disk_cache_dir, use_compression, use_float16) as files:
+        return solve_humans(game, model, files, quiet, monitor.check, part)
 
 
 def _either(name: str, a: Any, other: str, b: Any, needed: bool = True) -> Any:
@@ -523,13 +543,16 @@ def solve_humans(
     model: HumanModel,
     store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
     quiet: bool = False,  # no progress bar
+    check: Callable[[], None] | None = None,  # called before every block
+    part: int = PART,  # states that are computed at a time
 ) -> HumanPolicyPrior:
     "Phase 1 into a store."
     store = MemoryStore() if store is None else store
     done = store.finished()
     values = None if done is None else store.read("values", done)
     with progress_bar("phase 1", game, done, quiet) as bar:
-        for block in human_blocks(game, model, done, values):
+        for block in human_blocks(game, model, done, values, part):
+            if check is not None: check()
             store.write(block.step, block.start, {"values": block.values, "policies": block.policies})
             bar.update(len(block.values))
             if block.start + len(block.values) == game.space.sizes[block.step]: store.finish(block.step)

@@ -79,6 +79,7 @@ class _Layout:
     "Options of a grid world, and the tables that a step looks up."
 
     timed = False
+    source: str | None = None  # the YAML text, if it was read from one
 
     def __init__(
         self,
@@ -457,6 +458,7 @@ def loads(
     except ValueError as e: raise _error(nodes.get(str(e).split(":")[0], root), str(e)) from e
     if values.get("possible_goals", "all") != "all":
         world.possible_goals = tuple(_goals(world, nodes["possible_goals"]))
+    world.source = text
     return world
 
 

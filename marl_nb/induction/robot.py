@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RobotModel', 'RobotBlock', 'validate_coverage', 'backup_robot', 'robot_blocks', 'RobotSolution',
-           'compute_robot_policy', 'act_out']
+           'compute_robot_policy', 'solve_robot', 'act_out']
 
 # %% ../../nbs/induction/40_robot.ipynb #9a713ae4
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from marl_nb.induction.human import (
     LevelStore,
     MemoryStore,
     Scratch,
+    block_of,
     contract,
     hit_values,
     progress_bar,
@@ -147,6 +148,7 @@ def robot_blocks(
     from_step: int | None = None,  # go on below this level; None: from the horizon
     human_values: np.ndarray | None = None,  # [states of from_step, columns]: its V_e
     value: np.ndarray | None = None,  # [states of from_step]: its V_r
+    part: int = PART,  # states that are computed at a time
 ) -> Iterator[RobotBlock]:
     "Phase 2, level by level from the last to the first."
     space, rules, dtype = game.space, human_model.conventions, human_model.dtype
@@ -154,7 +156,7 @@ def robot_blocks(
     n, scratch = int(space.sizes[from_step]), Scratch()
     v_e = np.zeros((n, game.n_columns), dtype) if human_values is None else human_values.astype(dtype)
     v_r = np.full(n, rules.terminal_robot_value) if value is None else value
-    buffer = np.empty((PART, space.world.n_actions**space.world.n_agents, game.n_columns), dtype)
+    buffer = np.empty((part, space.world.n_actions**space.world.n_agents, game.n_columns), dtype)
     step = from_step
     for block in humans:
         if block.step != step:  # a new level
@@ -162,8 +164,8 @@ def robot_blocks(
             edges, held, n = space.edges(step), game.attained(step), int(space.sizes[step])
             v_e, v_r = np.empty((n, game.n_columns), dtype), np.empty(n)
         parts = []
-        for low in range(0, len(block.values), PART):
-            pi = block.policies[low : low + PART]
+        for low in range(0, len(block.values), part):
+            pi = block.policies[low : low + part]
             first = block.start + low
             of = edges.part(first, first + len(pi))
             parts.append(backup_robot(game, human_model, model, pi, held[first : first + len(pi)],
@@ -222,17 +224,48 @@ def compute_robot_policy(
     xi: float = 1.0,  # exponent between humans
     eta: float = 1.1,  # exponent of the total
     quiet: bool = False,  # no progress bar; there is none in the first two seconds anyway
-    store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
+    store: LevelStore | None = None,  # where results go; None: as in phase 1
+    *,
+    use_disk_slicing: bool | None = None,  # this and the rest as in phase 1; None: files if phase 1 is in files
+    use_float16: bool | None = None,  # None: as phase 1, if that is in files
+    use_compression: bool | None = None,
+    disk_cache_dir: Any = None,  # None: the folder of phase 1
+    min_free_memory_fraction: float = 0.1,
+    memory_pause_duration: float = 60.0,  # seconds
 ) -> RobotSolution:
     "Phase 2; a human without power is reported before solving, as a `ValueError`."
-    model, store = RobotModel(beta_r, gamma_r, zeta, xi, eta), MemoryStore() if store is None else store
-    game = prior.game
-    validate_coverage(game, prior.model.conventions.skip_achieved)
+    from marl_nb.induction import memory  # it stands on this chapter
+
+    model, in_files = RobotModel(beta_r, gamma_r, zeta, xi, eta), hasattr(prior.store, "folder")
+    if use_disk_slicing and store is not None: raise ValueError("store: expected None with use_disk_slicing=True")
+    validate_coverage(prior.game, prior.model.conventions.skip_achieved)
+    monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
+    on_disk = store is None and (in_files if use_disk_slicing is None else use_disk_slicing)
+    plan = memory.plan_game(prior.game, prior.model, phases=(2,), on_disk=on_disk or store is not None)
+    part = plan.fit(monitor).part
+    if not on_disk: return solve_robot(prior, model, store, quiet, monitor.check, part)
+    from marl_nb.induction import slices
+
+    with slices.robot_files(prior, model, disk_cache_dir, use_compression, use_float16) as files:
+        return solve_robot(prior, model, files, quiet, monitor.check, part)
+
+
+def solve_robot(
+    prior: HumanPolicyPrior,
+    model: RobotModel,
+    store: LevelStore | None = None,  # None: memory; levels that it has already are not computed again
+    quiet: bool = False,  # no progress bar
+    check: Callable[[], None] | None = None,  # called before every block
+    part: int = PART,  # states that are computed at a time
+) -> RobotSolution:
+    "Phase 2 into a store."
+    game, store = prior.game, MemoryStore() if store is None else store
     done = store.finished()
-    known = (None, None, None) if done is None else (done, store.read("human_values", done), store.read("value", done))
-    left = (b for b in prior.blocks() if done is None or b.step < done)
+    v_e, v_r = (None, None) if done is None else (store.read(name, done) for name in ("human_values", "value"))
+    left = prior.blocks(done, block_of(part))
     with progress_bar("phase 2", game, done, quiet) as bar:
-        for block in robot_blocks(game, prior.model, model, left, *known):
+        for block in robot_blocks(game, prior.model, model, left, done, v_e, v_r, part):
+            if check is not None: check()
             arrays = block._asdict()
             store.write(arrays.pop("step"), arrays.pop("start"), arrays)
             bar.update(len(block.value))
