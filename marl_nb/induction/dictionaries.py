@@ -120,27 +120,27 @@ def resident(which="VmRSS"):
 
 game, number = make_game(load({world!r}, {steps})), dict(float=float, float16=np.float16)[{number!r}]
 space, before, found = game.space, resident(), dict()
-start = time.perf_counter()
+start = time.process_time()
 states = list_states(space)
 found["states_mb"] = resident() - before
 rows = [list_level(space, t, number) for t in range(space.max_steps)]
 found["transitions_mb"] = resident() - before - found["states_mb"]
-found["build_seconds"] = time.perf_counter() - start
+found["build_seconds"] = time.process_time() - start
 level = rows.__getitem__
 if {sliced}:  # one pickle a level, with the document's three entries
-    folder, start = tempfile.TemporaryDirectory(), time.perf_counter()
+    folder, start = tempfile.TemporaryDirectory(), time.process_time()
     for t in range(space.max_steps):
         own = range(int(space.sizes[:t].sum()), int(space.sizes[: t + 1].sum()))
         one = dict(state_indices=list(own), transitions=rows[t], global_to_local={{j: i for i, j in enumerate(own)}})
         Path(folder.name, str(t)).write_bytes(pickle.dumps(one))
     del rows, one
-    found["slice_seconds"] = time.perf_counter() - start
+    found["slice_seconds"] = time.process_time() - start
     found["files_mb"] = sum(f.stat().st_size for f in Path(folder.name).iterdir()) / 2**20
     level = lambda t: pickle.loads(Path(folder.name, str(t)).read_bytes())["transitions"]
 cache = [dict() for _ in states] if {cache} else None
-start, built = time.perf_counter(), resident()
+start, built = time.process_time(), resident()
 values, policies = solve_in_dictionaries(game, HumanModel(), states, level, cache)
-found["solve_seconds"] = time.perf_counter() - start
+found["solve_seconds"] = time.process_time() - start
 found["solved_mb"] = resident() - built
 found["entries"] = sum(len(goals) for state in cache or [] for goals in state.values())
 found["peak_mb"] = resident("VmHWM") - before
@@ -154,7 +154,7 @@ def weigh_dictionaries(
     number: str = "float",  # type of the probabilities: float or float16
     sliced: bool = False,  # keep transitions in files, one a level
     world: str = "asymmetric_freeing",
-) -> dict[str, Any]: # states, inner (not terminal), *_mb, *_seconds, entries of the cache
+) -> dict[str, Any]: # states, inner (not terminal), *_mb, *_seconds of the processor, entries of the cache
     "Solve with dictionaries in a fresh process; a process that fails is a `RuntimeError` with its message."
     code = _SCRIPT.format(steps=steps, cache=cache, number=number, sliced=sliced, world=world)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
