@@ -16,7 +16,7 @@ import numpy as np
 
 from .human import Game, HumanModel
 from .states import StateSpace
-from .worlds import actions_of
+from .worlds import Goal, actions_of
 
 # %% ../../nbs/induction/85_dictionaries.ipynb #1e5d5946
 def list_states(
@@ -52,7 +52,7 @@ def solve_in_dictionaries(
     model: HumanModel,  # with numbers for beta_h; nu_h is not implemented here
     states: list[tuple],  # of all levels
     level: Callable[[int], list],  # step -> transitions, as `list_level`
-    cache: list[dict[int, dict[int, np.ndarray]]] | None = None,  # an empty one a state, filled here; None: none is kept
+    cache: list[dict[int, dict[int, np.ndarray]]] | None = None,  # an empty one a state; None: none is kept
 ) -> tuple[list[dict], dict[tuple, dict]]: # values [state][human][goal], policies {state: {human: {goal: array}}}
     "Phase 1 in plain Python; what is not implemented is a `ValueError`."
     if model.nu_h or callable(model.beta_h) or model.believed_others is not None:
@@ -60,7 +60,7 @@ def solve_in_dictionaries(
     n, agents = game.space.world.n_actions, game.space.world.n_agents
     others = {h: [i for i in range(agents) if i != h] for h in game.humans}
     groups = {h: _groups(n, agents, h, game.robots) for h in game.humans}
-    reduce = {"worst": min, "best": max, "uniform": lambda x: sum(x) / len(x)}[model.robot]
+    reduce: Any = {"worst": min, "best": max, "uniform": lambda x: sum(x) / len(x)}[model.robot]
     hit = model.gamma_h if model.conventions.discount_hit else 1.0
     idle = np.eye(n)[game.space.world.idle_action or 0]
     values: list[dict] = [{h: {c: 0.0 for c in range(game.of(h).start, game.of(h).stop)} for h in others}
@@ -75,10 +75,9 @@ def solve_in_dictionaries(
             for h in game.humans:
                 values[i][h], policies[states[i]][h] = {}, {}
                 for c, g in enumerate(game.goals[game.humans.index(h)], game.of(h).start):
-                    holds = lambda j: states[j][1][h][:2] in g.what
-                    if holds(i): v, pi = float(model.conventions.achieved_value), idle.copy()
+                    if _holds(states[i], h, g): v, pi = float(model.conventions.achieved_value), idle.copy()
                     else:
-                        ahead = [_ahead(row, held.setdefault(p, {}), c, holds, values, h, model.gamma_h, hit)
+                        ahead = [_ahead(row, held.setdefault(p, {}), c, h, g, states, values, model.gamma_h, hit)
                                  for p, row in enumerate(rows)]
                         q = [sum(reduce([ahead[p] for p in ps]) for ps in by) / len(by) for by in groups[h]]
                         pi = np.exp(model.beta_h * (np.array(q) - max(q)))
@@ -98,12 +97,17 @@ def _groups(n: int, agents: int, human: int, robots: tuple[int, ...]) -> list[li
     return [list(by.values()) for by in found]
 
 
-def _ahead(row: tuple, held: dict, goal: int, holds: Callable, values: list, human: int, gamma: float,
+def _holds(state: tuple, human: int, goal: Goal) -> bool:
+    "Whether a human stands on a cell of its goal."
+    return state[1][human][:2] in goal.what  # type: ignore[operator]
+
+
+def _ahead(row: tuple, held: dict, c: int, human: int, goal: Goal, states: list, values: list, gamma: float,
            hit: float) -> float:
     "Expectation of U + gamma V over the successors of a row; fills the cache of the row."
-    if goal not in held: held[goal] = np.array([holds(j) for j in row[2]], np.int8)
-    reached, total = held[goal].tolist(), 0.0
-    for k, j in enumerate(row[2]): total += row[1][k] * (hit if reached[k] else gamma * values[j][human][goal])
+    if c not in held: held[c] = np.array([_holds(states[j], human, goal) for j in row[2]], np.int8)
+    reached, total = held[c].tolist(), 0.0
+    for k, j in enumerate(row[2]): total += row[1][k] * (hit if reached[k] else gamma * values[j][human][c])
     return total
 
 # %% ../../nbs/induction/85_dictionaries.ipynb #bb561745
