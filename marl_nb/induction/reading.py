@@ -36,9 +36,10 @@ def cell_map(
     first, scale = len(ax.patches), plt.get_cmap("YlGnBu")
     draw(world, state, ax).grid(False)
     for (x, y), v in numbers.items():  # `draw` begins with a square for each cell
-        colour = scale(0.75 * float(np.clip((v - low) / (high - low), 0, 1)))
+        colour = scale(0.55 * float(np.clip((v - low) / (high - low), 0, 1)))
         ax.patches[first + x + world.grid.width * y].set_facecolor(colour)
-        ax.text(x + 0.46, y + 0.46, f"{v:.3g}" if v >= 1 else f"{v:.2f}", ha="right", va="bottom", fontsize=6, zorder=9)
+        text = "0" if v == 0 else f"{v:.3g}" if v >= 1 else f"{v:.2f}"
+        ax.text(x + 0.46, y + 0.46, text, ha="right", va="bottom", fontsize=6, zorder=9)
     ax.set(xticks=[], yticks=[])
     return ax
 
