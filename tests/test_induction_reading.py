@@ -81,7 +81,7 @@ def test_pictures_show_the_numbers():
     assert cell_map(world, {(1, 1): 0.0, (2, 1): 0.5, (4, 1): 1.0}, ax=ax) is ax
     shades = [sum(ax.patches[x + world.grid.width].get_facecolor()[:3]) for x in (1, 2, 4)]
     assert shades[0] > shades[1] > shades[2]
-    assert {"0.00", "0.50", "1"} <= {t.get_text() for t in ax.texts}
+    assert {"0", "0.50", "1"} <= {t.get_text() for t in ax.texts}
     solution = compute_robot_policy(compute_human_policy_prior(world, quiet=True), quiet=True)
     walk = act_out(solution, {0: 0})
     bars = robot_choice(solution, walk, plt.figure().add_subplot()).patches
