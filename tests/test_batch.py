@@ -154,7 +154,7 @@ def test_driver_killed_then_run_again(tmp_path):
     wait_for(lambda: b.started(2))
     os.kill(b.driver.pid, signal.SIGKILL)
     b.driver.wait()
-    wait_for(lambda: not marked(b.marker), 20)
+    wait_for(lambda: not marked(b.marker), 60)
     (first,) = b.records()
     assert first.status == "ok" and first.params == {"seed": 0}
     stamp = (b.out / f"{first.id}.json").stat().st_mtime_ns
@@ -176,7 +176,7 @@ def test_stopped_by_a_signal(tmp_path, workers, sent, status):
     out = b.driver.communicate(timeout=60)[0]
     assert b.driver.returncode == status, out
     assert "Traceback" not in out
-    wait_for(lambda: not marked(b.marker), 20)
+    wait_for(lambda: not marked(b.marker), 60)
     assert [(r.params["seed"], r.status) for r in b.records()] == [(0, "ok")]
 
 
