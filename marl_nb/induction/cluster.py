@@ -284,7 +284,8 @@ def make_plan(
     folder: str | Path = "",  # must be empty or new
 ) -> Plan:
     "Look at the first step of a world and plan the rest; a bad argument is a `ValueError`."
-    game, human = unlisted_game(world, human_agent_indices, possible_goals, max_steps, prob_dtype), human or HumanModel()
+    game = unlisted_game(world, human_agent_indices, possible_goals, max_steps, prob_dtype)
+    human = human or HumanModel()
     if parts < 1: raise ValueError(f"parts: expected 1 or more, got {parts}")
     if not 1 <= goal_parts <= game.n_columns:
         raise ValueError(f"goal_parts: expected 1 to {game.n_columns}, got {goal_parts}")
