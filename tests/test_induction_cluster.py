@@ -136,3 +136,18 @@ def test_t12_with_four_parts(tmp_path):
     model = HumanModel()
     solution = solve_on_cluster(load("asymmetric_freeing"), max_steps=12, workers=2, parts=4, goal_parts=3, human=model)
     check_equal(solution, model, 1e-6)
+
+
+@pytest.mark.soak
+def test_a_task_that_always_kills_its_worker_is_given_up(tmp_path):
+    from dask.distributed import KilledWorker
+
+    def deadly(step, states, human):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(KilledWorker):
+        solve_on_cluster(load("three_way", max_steps=2), human=HumanModel(beta_h=deadly), folder=tmp_path)
+    assert any(tmp_path.glob("found-*"))

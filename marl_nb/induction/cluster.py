@@ -267,7 +267,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         return
     if workers < 1: raise ValueError(f"workers: expected 1 or more, got {workers}")
     options: dict[str, Any] = dict(n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
-                                   silence_logs=logging.ERROR)  # a worker that is replaced is no news
+                                   silence_logs=logging.CRITICAL)  # a replaced worker is no news; errors are raised
     with LocalCluster(**options, dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client: yield client
 
 
