@@ -76,7 +76,7 @@ def _rows(column: pa.Array) -> np.ndarray:
 
 
 def _options(compression: bool) -> pa.ipc.IpcWriteOptions:
-    return pa.ipc.IpcWriteOptions(compression="zstd" if compression else None)
+    return pa.ipc.IpcWriteOptions(compression="zstd" if compression else None, use_threads=False)
 
 # %% ../../nbs/induction/50_slices.ipynb #6bc22b14
 def _digest(*parts: Any) -> str:
@@ -369,7 +369,8 @@ class LevelFiles(_Writer):
         if name not in readers:
             names = pa.ipc.open_file(file).schema.names
             if name not in names: raise ValueError(f"name: expected one of {', '.join(names)}, got {name!r}")
-            readers[name] = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=[names.index(name)]))
+            options = pa.ipc.IpcReadOptions(included_fields=[names.index(name)], use_threads=False)
+            readers[name] = pa.ipc.open_file(file, options=options)
         return readers[name]
 
     def read(self, name: str, step: int, low: int = 0, high: int | None = None) -> np.ndarray: # [high - low, ...]
