@@ -8,6 +8,8 @@ __all__ = ['CHOICES', 'MAPPOConfig']
 # %% ../../nbs/mappo/10_config.ipynb #a09775c5
 from dataclasses import dataclass
 
+from ..core.config import check_types
+
 # %% ../../nbs/mappo/10_config.ipynb #592eedf6
 CHOICES = {
     "timeout": ("bootstrap", "terminal", "drop"), "lr_schedule": ("constant", "linear"),
@@ -68,6 +70,7 @@ class MAPPOConfig:
     compile: bool = False  # compile the networks with torch.compile
 
     def __post_init__(self):
+        check_types(self)
         _check_range(self, ("total_steps", "rollout_steps", "epochs", "minibatches", "hidden_size",
                             "chunk_length", "frame_stack", "eval_interval", "eval_episodes_per_lane",
                             "checkpoint_interval", "threads", "stop_evaluations"), 1)
