@@ -38,3 +38,16 @@ def test_an_update_on_a_gpu(tmp_path, recurrent):
     for name, array in there.policy.arrays().items(): np.testing.assert_array_equal(again.policy.arrays()[name], array)
     first, second = there.iterate(), again.iterate()
     for name in LOSSES: assert second[name] == pytest.approx(first[name], rel=1e-3, abs=1e-4), name
+
+
+@pytest.mark.soak
+def test_compiled_networks_learn_the_same(tmp_path):
+    """`torch.compile` takes minutes and changes only the rounding; a loaded policy is not compiled."""
+    rows = []
+    for compiled in (False, True):
+        trainer = Trainer(MAPPOConfig(**SMALL, compile=compiled), battles())
+        rows.append([trainer.iterate() for _ in range(2)])
+    for plain, other in zip(*rows, strict=True):
+        for name in LOSSES: assert other[name] == pytest.approx(plain[name], abs=1e-6), name
+    trainer.policy.save(tmp_path / "policy.safetensors")
+    assert not MAPPOPolicy.load(tmp_path / "policy.safetensors").config.compile

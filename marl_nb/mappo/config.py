@@ -67,7 +67,7 @@ class MAPPOConfig:
     threads: int = 1  # CPU threads of torch
     device: str = "cpu"  # where the networks live: "cpu", "cuda", or "auto" for a GPU if there is one
     precision: str = "float32"  # "bfloat16" runs matrix products of the update in mixed precision
-    compile: bool = False  # compile the networks with torch.compile
+    compile: bool = False  # compile the networks with torch.compile; with a GRU it gives up and goes on uncompiled
 
     def __post_init__(self):
         check_types(self)
