@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from marl_nb import smac
+from marl_nb.core.cli import main
 from marl_nb.core.results import read_json
 from marl_nb.mappo import MAPPOConfig, MAPPOPolicy
 from marl_nb.mappo.commands import field_comments
@@ -41,7 +44,8 @@ def test_help_lists_every_field():
     for f in fields(MAPPOConfig):
         assert "--" + f.name.replace("_", "-") in text and comments[f.name], f.name
         assert " ".join(comments[f.name].split()) in text
-    assert all(option in text for option in ("--n-envs", "--out", "--resume", "--config", "--debug", "--log-to"))
+    options = ("--n-envs", "--preset", "--out", "--resume", "--config", "--debug", "--log-to")
+    assert all(option in text for option in options)
     text = run("eval", "--help").stdout
     assert all(o in text for o in ("--episodes", "--seed", "--stochastic", "--replay", "--compare"))
     assert "train" in run("--help").stdout and "eval" in run("--help").stdout
@@ -55,6 +59,11 @@ def test_help_lists_every_field():
     (["train", "3m", "--timeout", "ignore"], "timeout: expected one of bootstrap, terminal"),
     (["train", "3m", "--gama", "0.9"], "unrecognized arguments: --gama 0.9"),
     (["train", "3m", "--n-envs", "-3"], "n_envs: expected an integer of at least 1, got -3"),
+    (["train", "3m", "--n-envs", "0"], "n_envs: expected an integer of at least 1, got 0"),
+    (["train", "3m", "--eval-envs", "-1"], "--eval-envs: expected at least 0, got -1"),
+    (["train", "3m", "--preset", "best"], "argument --preset: invalid choice: 'best'"),
+    (["train", "3m", "--minibatches", "999999"], "minibatches: expected at most"),
+    (["eval", "absent.safetensors", "--replay", "nodir/x.html"], "--replay: expected a file in a folder that exists"),
     (["train", "3m", "--config", "absent.yaml"], "absent.yaml"),
     (["train", "3m", "--config", "bad.yaml"], "bad.yaml: MAPPOConfig: unknown key 'lr'"),
     (["train", "3m", "--log-to", "paper"], "log_to: expected some of csv, tensorboard, wandb"),
@@ -98,6 +107,34 @@ def test_resumed_longer_is_the_same_as_at_once(trained, tmp_path):
     once, twice = (MAPPOPolicy.load(tmp_path / name / "policy.safetensors").arrays() for name in ("once", "twice"))
     for name, array in once.items():
         np.testing.assert_array_equal(twice[name], array, name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_with_a_checkpoint_and_resumed(trained, tmp_path, monkeypatch, capsys, number):
+    """The first signal ends the run after the iteration, status 128 + number."""
+    from marl_nb.mappo import commands
+
+    left = [70]
+
+    class Battles(smac.BattleEnv):
+        def step(self, actions):
+            left[0] -= 1
+            if not left[0]: signal.raise_signal(number)
+            return super().step(actions)
+
+    def battles(scenario, n_envs, threads):
+        return Battles(smac.scenarios.get(scenario), n_envs, threads=threads)
+
+    monkeypatch.setattr(commands, "_battles", battles)
+    args = ["train", "3m", *SMALL, "--total-steps", "2048", "--seed", "3", "--out", str(tmp_path), "--eval-envs", "0"]
+    with pytest.raises(SystemExit) as ended: main(args)
+    said = capsys.readouterr()
+    assert ended.value.code == 128 + number and f"stopped by {number.name} after 1,536" in said.err
+    assert (tmp_path / "checkpoint.safetensors").exists() and not (tmp_path / "policy.safetensors").exists()
+    assert main([*args, "--resume"]) == 0
+    assert "beginning anew" not in capsys.readouterr().out
+    once, twice = (MAPPOPolicy.load(p / "policy.safetensors").arrays() for p in (trained / "runs/3m-seed3", tmp_path))
+    for name, array in once.items(): np.testing.assert_array_equal(twice[name], array, name)
 
 
 def test_eval(trained):

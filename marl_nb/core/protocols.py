@@ -31,6 +31,7 @@ class TimeStep:
     episode_length: np.ndarray  # [E] int32, valid where an episode ended
     final_obs: np.ndarray  # [E, A, O] float32, valid where an episode ended
     final_state: np.ndarray  # [E, S] float32, valid where an episode ended
+    final_alive: np.ndarray  # [E, A] bool, valid where an episode ended
 
     @property
     def done(self) -> np.ndarray:

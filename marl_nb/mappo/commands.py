@@ -9,6 +9,7 @@ __all__ = ['LANES', 'field_comments', 'add_fields', 'train_command', 'eval_comma
 import argparse
 import inspect
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from .compare import compare, scenario_of
 from .config import MAPPOConfig
 from .loggers import LOGS
 from .policy import MAPPOPolicy
+from .settings import maps, settings
 from .training import debug_config, train
 
 # %% ../../nbs/mappo/85_commands.ipynb #a6731d22
@@ -65,30 +67,41 @@ class _Parser(argparse.ArgumentParser):
 def train_command(
     argv: Sequence[str],  # arguments after `marl-nb train`
 ) -> int: # 0
-    "The command `marl-nb train`: train MAPPO on a scenario; SIGTERM ends it with a checkpoint and status 143."
+    "The command `marl-nb train`: train MAPPO; Ctrl-C (status 130) and SIGTERM (143) end it with a checkpoint."
     parser = _Parser(prog="marl-nb train", description="Train MAPPO on a scenario.", allow_abbrev=False)
     parser.add_argument("scenario", metavar="SCENARIO", help="a map, such as 3m or 2s3z")
     parser.add_argument("--n-envs", metavar="INT", type=_numbers(int), help="lanes of the training environment "
-                        "(default 64; 8 with --debug)")
+                        "(default: those of the settings; 8 with --debug)")
     parser.add_argument("--eval-envs", metavar="INT", type=_numbers(int), default=32,
                         help="lanes of the evaluation environment; 0: no evaluations (default 32)")
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default runs/SCENARIO-seedN)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    parser.add_argument("--preset", choices=("ours", "published"), help="settings of the map: ours (default) or those "
+                        "published with the reference; the defaults below hold for what they do not name")
     parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file with fields of MAPPOConfig")
     parser.add_argument("--debug", action="store_true", help="about 100 episodes with tiny networks, to find mistakes")
     parser.add_argument("--log-to", metavar="NAME", nargs="+", default=["csv"], help=f"logs: {', '.join(LOGS)}")
     parser.add_argument("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
     add_fields(parser, MAPPOConfig)
     args = vars(parser.parse_args(argv))
-    if args["debug"] and args["config"]: raise ValueError("--debug: not together with --config")
-    base = debug_config() if args["debug"] else MAPPOConfig()
-    if args["config"]: base = load_yaml(MAPPOConfig, args["config"])
+    for option in ("config", "preset"):
+        if args["debug"] and args[option]: raise ValueError(f"--debug: not together with --{option}")
+    if args["eval_envs"] < 0: raise ValueError(f"--eval-envs: expected at least 0, got {args['eval_envs']}")
+    scenario, preset = args["scenario"], args["preset"] or "ours"
+    base, n_envs = (debug_config(), 8) if args["debug"] else settings(scenario, preset)
+    if args["config"]: base = load_yaml(MAPPOConfig, args["config"], base)
     config = replace(base, **{f.name: args[f.name] for f in fields(MAPPOConfig) if f.name in args})
-    scenario, n_envs = args["scenario"], args["n_envs"] or (8 if args["debug"] else 64)
+    n_envs = n_envs if args["n_envs"] is None else args["n_envs"]
     out = Path(args["out"] or f"runs/{scenario}-seed{config.seed}")
     env = _battles(scenario, n_envs, config.threads)
     eval_env = _battles(scenario, args["eval_envs"], config.threads) if args["eval_envs"] else None
-    result = train(config, env, eval_env, out, args["resume"], args["progress"], args["log_to"])
+    named = preset if scenario in maps(preset) else f"{preset}, for any map"
+    if args["debug"]: named = "for finding mistakes"
+    print(f"{scenario}: settings {named}; {n_envs} lanes of {config.rollout_steps} steps", flush=True)
+    if args["resume"] and not (out / "checkpoint.safetensors").exists():
+        print(f"no checkpoint in {out}: beginning anew", flush=True)
+    result = train(config, env, eval_env, out, args["resume"], args["progress"], args["log_to"],
+                   (signal.SIGTERM, signal.SIGINT))
     print(f"{scenario}: {result.env_steps:,} environment steps in {result.seconds:.1f} s ("
           + ", ".join(f"{part} {share:.0%}" for part, share in result.profile.items()) + ")")
     for level, cost in result.sample_efficiency.items():
@@ -123,6 +136,8 @@ def eval_command(
     parser.add_argument("--compare", metavar="OTHER_POLICY", nargs="+", default=[], help="also play these policies")
     args = parser.parse_args(argv)
     if args.episodes < 1: raise ValueError(f"--episodes: expected at least 1, got {args.episodes}")
+    if args.replay and not (folder := Path(args.replay).parent).is_dir():
+        raise ValueError(f"--replay: expected a file in a folder that exists, got {args.replay} ({folder} is none)")
     files = [Path(p) / "policy.safetensors" if Path(p).is_dir() else Path(p) for p in (args.policy, *args.compare)]
     policies = {str(file): MAPPOPolicy.load(file) for file in files}
     scenario = args.scenario or scenario_of(files[0])

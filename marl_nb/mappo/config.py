@@ -8,6 +8,8 @@ __all__ = ['CHOICES', 'MAPPOConfig']
 # %% ../../nbs/mappo/10_config.ipynb #a09775c5
 from dataclasses import dataclass
 
+from ..core.config import check_types
+
 # %% ../../nbs/mappo/10_config.ipynb #592eedf6
 CHOICES = {
     "timeout": ("bootstrap", "terminal", "drop"), "lr_schedule": ("constant", "linear"),
@@ -65,9 +67,10 @@ class MAPPOConfig:
     threads: int = 1  # CPU threads of torch
     device: str = "cpu"  # where the networks live: "cpu", "cuda", or "auto" for a GPU if there is one
     precision: str = "float32"  # "bfloat16" runs matrix products of the update in mixed precision
-    compile: bool = False  # compile the networks with torch.compile
+    compile: bool = False  # compile the networks with torch.compile; with a GRU it gives up and goes on uncompiled
 
     def __post_init__(self):
+        check_types(self)
         _check_range(self, ("total_steps", "rollout_steps", "epochs", "minibatches", "hidden_size",
                             "chunk_length", "frame_stack", "eval_interval", "eval_episodes_per_lane",
                             "checkpoint_interval", "threads", "stop_evaluations"), 1)

@@ -66,9 +66,11 @@ def pruned_columns(
     "Where feature pruning finds its numbers; an environment without such names is a `ValueError`."
     state = {name: i for i, name in enumerate(state_names)}
     units = [(n.split("_")[0], n.rsplit("_", 1)[1]) for n in state_names if "_relative_x_" in n]
-    if not units:
-        raise ValueError("state: 'FP' needs an environment that names the positions in its state, such as a battle")
-    columns = {key: [state[f"{side}_{key}_{i}"] for side, i in units] for key in ("relative_x", "relative_y", "health")}
+    named = {key: [f"{side}_{key}_{i}" for side, i in units] for key in ("relative_x", "relative_y", "health")}
+    if not units or not state.keys() >= {name for names in named.values() for name in names}:
+        raise ValueError("state: 'FP' needs an environment that names the positions in its state, such as a battle "
+                         "(without obs_instead_of_state)")
+    columns = {key: [state[name] for name in names] for key, names in named.items()}
     kept = [i for i, n in enumerate(obs_names) if n.startswith(_KEPT) or "_visible_" in n or "_shootable_" in n]
     return {"x": columns["relative_x"], "y": columns["relative_y"], "health": columns["health"], "kept": kept}
 

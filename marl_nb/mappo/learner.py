@@ -8,6 +8,7 @@ __all__ = ['PROBES', 'CACHE_ROWS', 'rollout_values', 'Batch', 'Sequences', 'Batc
 # %% ../../nbs/mappo/75_learner.ipynb #0d2267d9
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any, cast
 
 import numpy as np
@@ -156,9 +157,7 @@ class Learner:
     ) -> dict[str, float]: # means over all optimiser steps; the probes are of the first
         "All epochs over one rollout."
         batches, c = Batches(self.policy, rollout), self.config
-        parts = c.accumulate or self._fitting(rollout)
-        if (n := c.minibatches * parts) > len(batches.pieces):
-            raise ValueError(f"minibatches: expected at most {len(batches.pieces)} (times accumulate), got {n}")
+        parts = self.check_parts(rollout, len(batches.pieces))
         random, rows = stream(c.seed, "minibatch", self.iteration), []
         self._units = self.policy.value_norm.mean, self.policy.value_norm.std  # of the old values
         order = np.arange(len(batches.pieces))
@@ -174,6 +173,17 @@ class Learner:
         returns = batches.whole.returns.cpu().numpy().reshape(batches.values.shape)
         explained = 1 - float((returns - batches.values).var() / max(returns.var(), 1e-8))
         return losses | {k: rows[0][k] for k in PROBES} | {"explained_variance": explained}
+
+    def check_parts(
+        self,
+        rollout: Rollout,  # of the sizes that will come
+        pieces: int,  # moments, or with a GRU chunks, to deal out
+    ) -> int: # parts of a minibatch
+        "How many parts a minibatch is cut into; more minibatches and parts than pieces are a `ValueError`."
+        parts = self.config.accumulate or self._fitting(rollout)
+        if (n := self.config.minibatches * parts) > pieces:
+            raise ValueError(f"minibatches: expected at most {pieces} (times accumulate), got {n}")
+        return parts
 
     def _fitting(self, rollout: Rollout) -> int:
         "Parts of a minibatch whose activations stay in a CPU's cache."
@@ -192,6 +202,10 @@ class Learner:
             norm = nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm, foreach=True)
             optimiser.step()
             row[name.replace("optimiser", "grad_norm")] = norm.item()
+        watched = {k: v for k, v in row.items() if k.endswith(("_loss", "entropy")) or "grad_norm" in k}
+        if wrong := ", ".join(f"{k} {v}" for k, v in watched.items() if not isfinite(v)):
+            raise ValueError(f"the training diverged in iteration {self.iteration} ({wrong}): try smaller learning "
+                             "rates or a smaller max_grad_norm, and check that observations and rewards are finite")
         return row
 
     def _actor(self, b: Batch, s: Sequences, total: Tensor) -> dict[str, float]:

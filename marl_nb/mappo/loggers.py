@@ -151,7 +151,14 @@ class Logs:
         table: str,  # one of `TABLES`
         row: dict[str, float],  # the same keys every time, `env_steps` among them
     ) -> None:
-        "Add a row to a table."
+        "Add a row to a table; other columns than those of the rows before are a `ValueError`."
+        first = self.rows[table][0] if self.rows[table] else row
+        if first.keys() != row.keys():
+            sides = row.keys() - first.keys(), first.keys() - row.keys()
+            new, missing = (", ".join(sorted(names)) or "none" for names in sides)
+            raise ValueError(f"{table}: expected the columns of the rows before (new: {new}; missing: {missing}); "
+                             "a run can only be resumed by a version that writes the same columns")
+        row = {k: row[k] for k in first}
         self.rows[table].append(row)
         self._write(table, row)
 

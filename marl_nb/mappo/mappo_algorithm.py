@@ -46,14 +46,18 @@ def moment(
     if available_actions is not None: available = stacked("available_actions", available_actions).astype(bool)
     if available.shape != (E, A, N):
         raise ValueError(f"available_actions: expected shape {(E, A, N)} in all, got {available.shape}")
+    if not (some := available.any(-1)).all():
+        e, agent = np.argwhere(~some)[0]
+        raise ValueError(f"available_actions: environment {e}, agent {agent}: expected at least one action, got none")
     no, zero, state = np.zeros(E, bool), np.zeros(E, np.int32), np.zeros((E, sizes["state_size"]), np.float32)
-    return TimeStep(obs=seen, state=state, available_actions=available, alive=np.ones((E, A), bool),
+    alive = np.ones((E, A), bool)
+    return TimeStep(obs=seen, state=state, available_actions=available, alive=alive,
                     reward=np.zeros(E, np.float32), terminated=no, truncated=no, won=no, dead_allies=zero,
                     dead_enemies=zero, episode_return=np.zeros(E), episode_length=zero, final_obs=seen,
-                    final_state=state)
+                    final_state=state, final_alive=alive)
 
 # %% ../../nbs/mappo/82_mappo_algorithm.ipynb #3ef7cb5c
-KEYS = ("sizes", "config", "algorithm", "scenario", "n_envs")  # of a run's config.json; the first is needed
+KEYS = ("sizes", "config", "columns", "algorithm", "scenario", "n_envs")  # of a run's config.json; the first is needed
 
 
 class MAPPO(BaseMAAlgorithm):
@@ -61,12 +65,13 @@ class MAPPO(BaseMAAlgorithm):
 
     def __init__(
         self,
-        config: dict,  # "sizes": of the environment, "config": fields of `MAPPOConfig`
+        config: dict,  # "sizes": of the environment, "config": fields of `MAPPOConfig`, "columns": of its features (FP)
     ):
         unknown = sorted(set(config) - set(KEYS))
         if unknown or "sizes" not in config:
             raise ValueError(f"config: expected 'sizes' and perhaps {', '.join(KEYS[1:])}, got {sorted(config)}")
-        self.policy = MAPPOPolicy(from_mapping(MAPPOConfig, config.get("config", {})), **config["sizes"])
+        options = from_mapping(MAPPOConfig, config.get("config", {}))
+        self.policy = MAPPOPolicy(options, **config["sizes"], columns=config.get("columns"))
         self.learner, self.greedy, self.time = Learner(self.policy), False, 0
         self.keys = child_seed(self.policy.config.seed, "policy")
         self.memory: Memory | None = None
@@ -86,7 +91,10 @@ class MAPPO(BaseMAAlgorithm):
     ) -> dict[int, torch.Tensor]: # agent -> int64 [] or [E]
         "Actions of all agents, drawn, or the most likely ones if `greedy`; the policy remembers what it has to."
         step = moment(obs, available_actions, self.policy.sizes)
-        keys = lane_keys(self.keys, self.time, len(step.reward))
+        E = len(step.reward)
+        if self.memory is not None and (before := len(self.memory["last_actions"])) != E:
+            raise ValueError(f"obs: expected {before} environments as in the step before, got {E}; call begin() first")
+        keys = lane_keys(self.keys, self.time, E)
         action = self.policy.act(step, self.memory, keys, self.greedy)
         self.memory, self.time = action.memory, self.time + 1
         chosen = torch.from_numpy(action.actions)
@@ -118,7 +126,7 @@ class MAPPO(BaseMAAlgorithm):
     ) -> None:
         "Write networks, value statistics and optimisers to one file, atomically."
         parts = {"policy": self.policy.arrays(), "learner": self.learner.arrays()}
-        about = {"config": to_dict(self.policy.config), "sizes": self.policy.sizes,
+        about = {"config": to_dict(self.policy.config), "sizes": self.policy.sizes, "columns": self.policy.view.columns,
                  "iteration": self.learner.iteration, "time": self.time}
         save_arrays(path, "MAPPO", {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()}, about)
 
@@ -132,7 +140,9 @@ class MAPPO(BaseMAAlgorithm):
         for key, array in arrays.items():
             part, name = key.split("/", 1)
             parts[part][name] = array
-        try: self.policy.load_arrays(parts["policy"])
+        try:
+            if about["columns"] != self.policy.view.columns: raise ValueError("columns: other features were taken")
+            self.policy.load_arrays(parts["policy"])
         except ValueError as e: raise ValueError(f"{path}: does not fit this algorithm ({e})") from e
         self.learner.load_arrays(parts["learner"], about["iteration"])
         self.time, self.memory = about["time"], None

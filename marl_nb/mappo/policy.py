@@ -157,6 +157,9 @@ class MAPPOPolicy:
         probs = np.exp(log_probs)
         actions = log_probs.argmax(-1) if greedy else sample_actions(probs, uniforms(keys, log_probs.shape[1]))
         log_prob = np.take_along_axis(log_probs, actions[..., None], -1)[..., 0]
+        if not np.isfinite(log_prob).all():
+            raise ValueError("policy: expected finite numbers from the actor, got others: its weights diverged in "
+                             "training, or an observation is not finite")
         return Action(actions, log_prob, {"last_actions": actions, **after}, probs)
 
     def _critic_memory(self, step: TimeStep, memory: Memory) -> dict[str, np.ndarray]:
@@ -226,7 +229,7 @@ class MAPPOPolicy:
         "Read a policy; a damaged or foreign file is a `ValueError` that names it."
         arrays, about = load_arrays(path, "policy")
         try:
-            config = from_mapping(MAPPOConfig, about["config"] | {"device": device})
+            config = from_mapping(MAPPOConfig, about["config"] | {"device": device, "compile": False})
             policy = cls(config, **about["sizes"], columns=about["columns"])
             policy.load_arrays(arrays)
         except (KeyError, TypeError, ValueError) as e:

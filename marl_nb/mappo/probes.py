@@ -74,7 +74,7 @@ class Probe:
         state, zero = obs.reshape(E, -1), np.zeros(E, np.int32)
         values = dict(reward=np.zeros(E, np.float32), terminated=no, truncated=no, won=no, dead_allies=zero,
                       dead_enemies=zero, episode_return=np.zeros(E), episode_length=zero, final_obs=obs,
-                      final_state=state)
+                      final_state=state, final_alive=np.ones((E, A), bool))
         return TimeStep(obs=obs, state=state, available_actions=self.available(), alive=np.ones((E, A), bool),
                         **(values | ended))
 
@@ -270,4 +270,5 @@ class NullEnv:
         i, end = self.t % 64, self.no | (self.t > 0 and self.t % self.length == 0)
         counts = np.full(self.n_envs, self.length, np.int32)
         return TimeStep(self.obs[i], self.state[i], self.available, self.alive, reward, end, self.no, self.no, counts,
-                        counts, counts.astype(float), counts, self.obs[i - 1], self.state[i - 1])
+                        counts, counts.astype(float), counts, self.obs[i - 1], self.state[i - 1],
+                        self.alive)

@@ -85,9 +85,8 @@ class Rollout:
         v.first[t + 1] = step.done
         if (cut := step.truncated).any():
             out = v.critic_input[t, cut] if stacked else v.final[t, cut]
-            lives = step.final_obs[cut].any(-1)  # the dead observe nothing
             no = np.zeros(len(out), bool)
-            v.final[t, cut] = self.view(step.final_state[cut], step.final_obs[cut], lives, no, out)
+            v.final[t, cut] = self.view(step.final_state[cut], step.final_obs[cut], step.final_alive[cut], no, out)
         if stacked: v.critic_input[t + 1] = v.critic_input[t]
         self.view(step.state, step.obs, step.alive, v.first[t + 1], v.critic_input[t + 1])
 

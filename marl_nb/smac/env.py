@@ -66,6 +66,7 @@ class Outputs(NamedTuple):
     episode_length: np.ndarray  # [E] int32
     final_obs: np.ndarray  # [E, A, O] float32
     final_state: np.ndarray  # [E, S] float32
+    final_alive: np.ndarray  # [E, A] bool
     final_units: np.ndarray  # [E, 9, U] float64, see `UNIT_FIELDS`
 
 
@@ -81,10 +82,11 @@ def observe(r, o, s, out, rival, e, final):
         if final:
             obs = out.final_obs[e] if mine else rival.final_obs[e]
             state = out.final_state[e] if mine else rival.final_state[e]
+            alive = out.final_alive[e] if mine else rival.final_alive[e]
         else:
             obs = out.obs[e] if mine else rival.obs[e]
             state = out.state[e] if mine else rival.state[e]
-        alive = out.alive[e] if mine else rival.alive[e]
+            alive = out.alive[e] if mine else rival.alive[e]
         write_available(r, o, s, team, available)
         write_obs(r, o, s, team, available, obs)
         if o.obs_instead_of_state:
@@ -491,7 +493,7 @@ def _outputs(envs: int, r: Rules, o: Any, team: int) -> Outputs:
         np.zeros((envs, agents, obs), np.float32), np.zeros((envs, state), np.float32),
         np.zeros((envs, agents, actions), bool), np.zeros((envs, agents), bool), np.zeros(envs, np.float32),
         flag(), flag(), flag(), count(), count(), np.zeros(envs), count(),
-        np.zeros((envs, agents, obs), np.float32), np.zeros((envs, state), np.float32),
+        np.zeros((envs, agents, obs), np.float32), np.zeros((envs, state), np.float32), np.zeros((envs, agents), bool),
         np.zeros((envs, len(UNIT_FIELDS), r.n_agents + r.n_enemies)),
     )
 
