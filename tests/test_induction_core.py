@@ -3,13 +3,17 @@
 import itertools
 import pickle
 import sys
+import tracemalloc
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
+import networkx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from marl_nb.induction import human, multigrid, states
 from marl_nb.induction.human import (
@@ -448,7 +452,6 @@ def test_the_names_of_the_document_work():
 
 def test_distance_agrees_with_networkx():
     """With the best robot and perfect rationality V is gamma to the power of the steps before the hit."""
-    networkx = pytest.importorskip("networkx")
     world = loads("max_steps: 8\ncan_push_rocks: y\nmap: |\n  Ay .. Ro ..\n  .. Ro .. ..\n  Bl .. .. We\n")
     prior = compute_human_policy_prior(world, beta_h=np.inf, gamma_h=0.9, dtype="float64")
     edges, n = prior.game.space.edges(7), int(prior.game.space.sizes[8])
@@ -468,37 +471,125 @@ def test_distance_agrees_with_networkx():
     assert reached > 100
 
 
-def test_reachability_agrees_with_quantecon():
-    """The greatest probability to reach a goal within T steps, all agents together, with rows of chance."""
-    markov = pytest.importorskip("quantecon.markov")
-    from scipy import sparse
+def test_humans_have_to_ascend():
+    """Lists with one entry a human follow the order of the humans, so another order would swap them."""
+    world = load("asymmetric_freeing", 2)
+    for wrong in ([1, 0], [0, 0]):
+        with pytest.raises(ValueError, match=r"human_agent_indices: expected different numbers of 0 to 2, ascending"):
+            compute_human_policy_prior(world, wrong, beta_h=[1.0, 30.0])
+    assert make_game(world, np.array([0, 1])).humans == (0, 1)
 
-    world, steps = load("three_way"), 4
-    options = dict(robot="best", beta_h=np.inf, gamma_h=1.0, max_steps=steps, dtype="float64")
-    prior = compute_human_policy_prior(world, [0], **options)
-    space = prior.game.space
-    edges, n = space.edges(steps - 1), int(space.sizes[-1])
-    expanded, profiles = edges.succ.shape
-    assert len(edges.row) > 100
-    certain = np.ones(edges.succ.size, bool)
-    certain[edges.row] = False
-    of = np.repeat(edges.row, np.diff(edges.start))
-    i = np.concatenate([np.flatnonzero(certain), of, expanded * profiles + np.arange(n + 1 - expanded)])
-    j = np.concatenate([edges.succ.reshape(-1)[certain], edges.next, np.arange(expanded, n + 1)])
-    p = np.concatenate([np.ones(certain.sum()), edges.weights(), np.ones(n + 1 - expanded)])
-    matrix = sparse.csr_matrix((p, (i, j)), (expanded * profiles + n + 1 - expanded, n + 1))
-    state = np.concatenate([np.repeat(np.arange(expanded), profiles), np.arange(expanded, n + 1)])
-    action = np.concatenate([np.tile(np.arange(profiles), expanded), np.zeros(n + 1 - expanded, int)])
-    for c in range(prior.game.n_columns):
-        held = np.append(prior.game.attained(steps)[:, c], False)
-        hit = (matrix @ held) * ~held[state]
-        hit[expanded * profiles :] = 0
-        cut = matrix @ sparse.diags((~held).astype(float))
-        lost, rows = 1 - np.asarray(cut.sum(1)).reshape(-1), np.arange(len(state))
-        rest = sparse.csr_matrix((lost, (rows, np.full(len(state), n))), matrix.shape)
-        problem = markov.DiscreteDP(hit, (cut + rest).tocsr(), 1.0, state, action)
-        values, _ = markov.backward_induction(problem, steps)
-        for t in range(steps):
-            size = int(space.sizes[t])
-            want = np.where(held[:size], 0, values[t][:size])
-            np.testing.assert_allclose(prior.values(t)[:, c], want, atol=1e-9)
+
+class Allows:
+    """A monitor that always allows some bytes."""
+
+    def __init__(self, allowed): self.allowed, self.asked = allowed, 0
+
+    def budget(self):
+        self.asked += 1
+        return self.allowed
+
+
+@pytest.mark.parametrize(("name", "steps", "timed"), [
+    ("asymmetric_freeing", 18, False), ("hall", 4, False), ("asymmetric_freeing", 12, True)])
+def test_the_search_estimates_the_next_level(name, steps, timed, monkeypatch):
+    """A level never takes more than was estimated: with what it took allowed, the search would not have begun it."""
+    world, needed, held, tight = load(name, steps), [], [], Allows(-1)
+    monkeypatch.setattr(world, "timed", timed, raising=False)
+
+    class Watches:
+        """Notes what is held before each level."""
+
+        def budget(self):
+            now, peak = tracemalloc.get_traced_memory()
+            held.append((now, peak))
+            tracemalloc.reset_peak()
+            return 10**12
+
+    tracemalloc.start()
+    try: search(world, monitor=Watches())
+    finally: tracemalloc.stop()
+    assert len(held) == steps
+    with pytest.raises(MemoryError, match="level 0 has 1 states, 1 times the level before; level 1 needs about"):
+        search(world, monitor=tight)
+    assert tight.asked == 1
+    for t in range(1, steps):
+        allowed = held[t][1] - held[t - 1][0]  # what level t took at its peak
+        if allowed < 500_000: continue
+        with pytest.raises(MemoryError, match=r"level \d+ has [0-9,]+ states, .* MB are allowed; fewer steps, or netw"):
+            search(world, monitor=Allows(allowed))
+        needed.append(allowed)
+    assert needed
+
+
+def test_a_progress_line_of_the_search(capfd, monkeypatch):
+    monkeypatch.setattr(states, "progress", lambda *a: tqdm(total=a[1], desc=a[0], unit=a[2], mininterval=0))
+    search(load("asymmetric_freeing", 6), quiet=False)
+    assert "search: 100%" in (line := capfd.readouterr().err) and "6/6" in line and "states=592" in line
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"nu_h": lambda *_: 2}, "nu_h: expected a function that at step 1 for human 0 returns 0 to 1, got 2 to 2"),
+    ({"beta_h": lambda *_: -5}, "beta_h: .* returns 0 or more, got -5"),
+    ({"beta_h": lambda *_: np.nan}, "beta_h: .* returns 0 or more, got nan"),
+    ({"beta_h": lambda t, s, h: np.ones((len(s), 7))}, r"beta_h: .* shape \[36 or 1, 18 or 1\], got \(36, 7\)"),
+    ({"believed_others": lambda *_: np.full((1, 4, 1), 0.3)}, "believed_others: .* sum 1 over axis 1, got sums of 1.2"),
+    ({"believed_others": lambda *_: np.ones((1, 2, 1))}, r"believed_others: .* shape \[36 or 1, 4, 18 or 1\], got"),
+    ({"nu_h": 0.5, "pi0": lambda *_: np.full((1, 4, 1), 0.2)}, "pi0: .* sum 1 over axis 1, got sums of 0.8"),
+    ({"nu_h": 0.5, "pi0": lambda *_: np.array([2.0, -1, 0, 0])[None, :, None]}, "pi0: .* the smallest entry -1"),
+    ({"nu_h": 0.5, "pi0": lambda *_: [0.25] * 4}, r"pi0: .* shape \[36 or 1, 4, 18 or 1\], got \(4,\)"),
+    ({"pi0": [np.nan] * 4}, "pi0: expected probabilities with the sum 1"),
+])
+def test_what_functions_return_is_checked(options, message):
+    with pytest.raises(ValueError, match=message): compute_human_policy_prior(load("asymmetric_freeing", 2), **options)
+
+
+def test_a_level_function_of_a_world_with_another_name_for_the_step():
+    class Clocked(TableWorld):
+        """A world whose states begin with `time`."""
+
+        def decode(self, states, step): return [Clock(step, int(s)) for s in states[:, 0]]
+
+    Clock = namedtuple("Clock", "time place")
+    world = Clocked(*line_tables(), 1, [[2]], 4)
+    assert search(world, level_fct=lambda s: s.time).nested
+    with pytest.raises(ValueError, match="level_fct: expected a level that rises by 1"):
+        search(world, level_fct=lambda s: s.place)
+
+
+def test_rare_outcomes_are_not_lost():
+    """Rows that 16 bits would change by more than a thousandth are kept as they are, whatever the other rows."""
+    outcomes = np.array([[[0, 1]], [[1, 2]], [[2, 3]], [[3, 0]]])
+    prob = np.array([[[1 - 1e-8, 1e-8]], [[1 - 4e-5, 4e-5]], [[2 / 3, 1 / 3]], [[0.25, 0.75]]])
+    space = search(TableWorld(outcomes, prob, 1, [[3]], 4, start=[0, 1, 2, 3]))
+    edges = space.edges(3)
+    assert edges.prob.dtype == np.float64 and (edges.prob > 0).all()
+    got = {int(n): p for n, p in zip(edges.row, edges.weights().reshape(-1, 2), strict=True)}
+    np.testing.assert_array_equal(got[0], prob[0, 0])
+    np.testing.assert_allclose([got[1], got[2]], prob[1:3, 0], rtol=1e-3)
+    assert edges.prob[5] == np.float16(1 / 3) and (got[3] == prob[3, 0, ::-1]).all()
+    prior = compute_human_policy_prior(TableWorld(outcomes, prob, 1, [[3]], 4), beta_h=0.0, dtype="float64")
+    exact = compute_human_policy_prior(
+        TableWorld(outcomes, prob, 1, [[3]], 4), beta_h=0.0, dtype="float64", use_float16=False)
+    assert 0 < exact.values(0)[0, 0] < 1e-12
+    np.testing.assert_allclose(prior.values(0)[0, 0], exact.values(0)[0, 0], rtol=1e-2)
+
+
+def test_files_have_to_be_asked_for():
+    world = load("asymmetric_freeing", 2)
+    with pytest.raises(ValueError, match="disk_cache_dir: expected None without use_disk_slicing=True, got 'there'"):
+        compute_human_policy_prior(world, disk_cache_dir="there")
+    prior = compute_human_policy_prior(world)
+    for use in (None, False):
+        with pytest.raises(ValueError, match="disk_cache_dir: expected None without"):
+            compute_robot_policy(prior, disk_cache_dir="there", use_disk_slicing=use)
+
+
+def test_tables_name_actions():
+    """The robot with the lowest number comes first."""
+    one = compute_robot_policy(compute_human_policy_prior(load("asymmetric_freeing", 2))).table(0)
+    assert list(one.columns)[-4:] == ["still", "left", "right", "forward"]
+    solution = compute_robot_policy(compute_human_policy_prior(random_world(0, 1, 2)))
+    table = solution.table(0)
+    assert list(table.columns)[-4:] == [f"action {a} action {b}" for b in (0, 1) for a in (0, 1)]
+    np.testing.assert_array_equal(table.iloc[:, -4:], solution.policy(0))

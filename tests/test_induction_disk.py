@@ -1,6 +1,7 @@
 """Level files: every combination of options, kills, damage, full disks, and two runs at once."""
 
 import errno
+import functools
 import itertools
 import json
 import os
@@ -299,6 +300,78 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     assert (tmp_path / "human" / "thesis.doc").read_text() == "important"
 
 
+RATE = 1.0
+
+
+def helper(n, depth=0): return RATE * n if depth else helper(n, 1)
+
+
+@functools.lru_cache
+def kept(n): return helper(n)
+
+
+def by_helper(step, states, human, *, floor=0.0): return max([floor, *(kept(n) for n in {1, 2})])
+
+
+def by_lambda(step, states, human): return (lambda: RATE)() + len(np.unique(states)) * isinstance(step, int)
+
+
+def by_unknown(step, states, human): return RANDOM.random()
+
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("f", [by_helper, by_lambda])
+def test_globals_belong_to_a_run(f, tmp_path, monkeypatch):
+    """Levels of two functions that differ only in a global name are not mixed."""
+    game = make_game(load("asymmetric_freeing", 3))
+    told = lambda: slices.parameters(HumanModel(beta_h=f))["beta_h"]
+    first = told()
+    human_files(game, HumanModel(beta_h=f), tmp_path).close()
+    assert told() == first
+    monkeypatch.setitem(globals(), "RATE", 30.0)
+    assert told() != first
+    with pytest.raises(ValueError, match="belongs to another run: model.beta_h is"):
+        human_files(game, HumanModel(beta_h=f), tmp_path)
+    monkeypatch.setitem(globals(), "RATE", 1.0)
+    human_files(game, HumanModel(beta_h=f), tmp_path).close()
+    monkeypatch.setitem(globals(), "RATE", RANDOM)
+    with pytest.raises(ValueError, match="beta_h: expected numbers, .*, got Generator.* in (helper|by_lambda)"): told()
+
+
+def test_what_a_function_reads_is_told():
+    told = lambda f: slices.parameters(HumanModel(beta_h=f))["beta_h"]
+    first = told(by_helper)
+    by_helper.__kwdefaults__["floor"] = 3.0
+    assert told(by_helper) != first
+    by_helper.__kwdefaults__["floor"] = 0.0
+    assert told(by_helper) == first
+    with pytest.raises(ValueError, match="beta_h: .* got Generator.* in by_unknown"): told(by_unknown)
+    for harmless in (np.mean, compute_robot_policy, Plan, len, np.maximum, slices, {1: b"x"}, frozenset({2}), ...):
+        given = [harmless]
+        assert told(lambda *_, given=given: given)["holds"] == told(lambda *_, given=list(given): given)["holds"]
+    ones, twos = (told(lambda *_, n=n: n) for n in (1, 2))
+    assert ones["code"] == twos["code"] and ones != twos
+
+
+def test_columns_are_read_without_pandas(in_files):
+    code = f"""if True:
+        import sys
+        from marl_nb.induction.slices import open_solution
+        solution = open_solution({str(in_files)!r})
+        assert solution.value(3).shape == (224,) and solution.reward(3)[7:9].sum() < 0
+        print("pandas" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+    for dtype in ("float16", "float32", "int64"):
+        for shape in ((9,), (0,), (9, 2), (0, 2)):
+            array = np.arange(np.prod(shape)).astype(dtype).reshape(shape)
+            column = slices._column(array)
+            assert np.array_equal(slices._rows(column), array) and slices._rows(column).dtype == dtype
+            assert np.array_equal(slices._rows(column.slice(3, 4)), array[3:7])
+
+
 # ---- disks -------------------------------------------------------------------------------------------------------
 
 def test_full_disk_keeps_what_is_finished(tmp_path, monkeypatch):
@@ -408,6 +481,40 @@ def test_too_little_memory_is_told_before_the_start():
     assert re.search(r"MemoryError: 126,514 states with 36 columns need 1\d\d MB, \d+ MB are allowed; ", done.stderr), (
         done.stderr
     )
+
+
+def test_a_limit_of_this_process_alone_is_not_waited_for():
+    """A real limit is reached in the middle of a run: it ends at once, and not after the pause."""
+    code = """if True:
+        import psutil, resource, time
+        from marl_nb.induction import memory
+        from marl_nb.induction.human import HumanModel, make_game, solve_humans
+        from marl_nb.induction.multigrid import load
+        game = make_game(load("asymmetric_freeing", 15))
+        limit = psutil.Process().memory_info().vms + 60 * 10**6
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        def sleep(seconds): raise SystemExit("it waits")
+        monitor = memory.MemoryMonitor(30 * 10**6 / limit, 60, sleep=sleep)
+        monitor.check()
+        solve_humans(game, HumanModel(), quiet=True, check=monitor.check)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"MemoryError: \d+ of [0-9,]+ MB \(RLIMIT_AS\) are free, less than min_free_memory_fraction=.*; "
+                     r"this process itself holds [0-9,]+ MB, so waiting cannot help", done.stderr), done.stderr
+
+
+def test_the_search_keeps_to_a_real_limit():
+    code = """if True:
+        import psutil, resource
+        from marl_nb.induction.human import compute_human_policy_prior
+        from marl_nb.induction.multigrid import load
+        limit = psutil.Process().memory_info().vms + 40 * 10**6
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        compute_human_policy_prior(load("asymmetric_freeing", 30), min_free_memory_fraction=0)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"MemoryError: level \d\d has [0-9,]+ states, .* needs about \d+ MB, \d+ MB are allowed; fewer st",
+                     done.stderr), done.stderr
 
 
 def test_the_plan_bounds_what_is_written(in_files):

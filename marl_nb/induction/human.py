@@ -8,7 +8,6 @@ __all__ = ['PRESETS', 'GoalSource', 'ROBOT', 'BLOCK', 'PART', 'Conventions', 'co
            'MemoryStore', 'HumanPolicyPrior', 'compute_human_policy_prior', 'progress_bar', 'solve_humans']
 
 # %% ../../nbs/induction/30_human.ipynb #edfc18b4
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .states import StateSpace, search
+from .states import Budget, StateSpace, progress, search
 from .worlds import Goal, World
 
 # %% ../../nbs/induction/30_human.ipynb #074ca4c0
@@ -129,19 +128,21 @@ class Game:
 
 def make_game(
     world: World,
-    human_agent_indices: Sequence[int] | None = None,  # None: the world's humans
+    human_agent_indices: Sequence[int] | None = None,  # ascending, as all that is given one a human; None: the world's
     possible_goals: GoalSource | None = None,  # of everybody; or a list a human; or f(world, human); None: the world's
     max_steps: int | None = None,  # horizon; None: the world's
     level_fct: Callable[[Any], int] | None = None,  # verified on every edge
     prob_dtype: Any = np.float16,  # how probabilities of rows of chance are stored
+    monitor: Budget | None = None,  # a `MemoryMonitor`; a level for which it has no room is a `MemoryError`
+    quiet: bool = True,  # no progress bar of the search
 ) -> Game:
     "Search the states of a world and number its goals; bad humans or goals are a `ValueError`."
-    humans = tuple(sorted(world.human_agent_indices if human_agent_indices is None else human_agent_indices))
-    if not humans or len(set(humans)) != len(humans) or not set(humans) <= set(range(world.n_agents)):
-        last = world.n_agents - 1
-        raise ValueError(f"human_agent_indices: expected different numbers of 0 to {last}, got {list(humans)}")
+    humans = tuple(world.human_agent_indices if human_agent_indices is None else human_agent_indices)
+    if not humans or list(humans) != sorted(set(humans)) or not set(humans) <= set(range(world.n_agents)):
+        raise ValueError(f"human_agent_indices: expected different numbers of 0 to {world.n_agents - 1}, ascending, "
+                         f"since lists with one entry a human follow their order, got {list(humans)}")
     goals = _goals_of(world, humans, possible_goals)
-    return Game(search(world, max_steps, level_fct, prob_dtype), humans, goals)
+    return Game(search(world, max_steps, level_fct, prob_dtype, monitor, quiet), humans, goals)
 
 # %% ../../nbs/induction/30_human.ipynb #39eeae50
 ROBOT = ("worst", "best", "uniform")
@@ -172,14 +173,13 @@ class HumanModel:
         for name in ("pi0", "believed_others"):
             given = getattr(self, name)
             if given is None or callable(given): continue
-            p = np.asarray(given, float)
-            if (p < 0).any() or (abs(p.sum(-1) - 1) > 1e-6).any():
+            if not _sums_to_1(np.asarray(given, float), -1):
                 raise ValueError(f"{name}: expected probabilities with the sum 1, got {given}")
 
     def columns(self, name: str, game: Game, step: int, states: np.ndarray) -> np.ndarray: # [] or [n or 1, 1, columns]
         "beta_h or nu_h of every column."
         given, humans = getattr(self, name), game.humans
-        if callable(given): parts = [np.asarray(given(step, states, h), float) for h in humans]
+        if callable(given): parts = [self._answer(name, game, i, step, states) for i in range(len(humans))]
         else:
             each = np.asarray(given, float)
             if not each.ndim: return each
@@ -192,7 +192,8 @@ class HumanModel:
         "pi0 of every column."
         actions, humans = game.space.world.n_actions, game.humans
         if self.pi0 is None: return np.asarray(1 / actions)
-        if callable(self.pi0): return _beside(game, [np.asarray(self.pi0(step, states, h), float) for h in humans])
+        if callable(self.pi0):
+            return _beside(game, [self._answer("pi0", game, i, step, states) for i in range(len(humans))])
         pi0 = np.asarray(self.pi0, float)
         if pi0.shape not in ((actions,), (len(humans), actions)):
             raise ValueError(f"pi0: expected shape {(actions,)} or {(len(humans), actions)}, got {pi0.shape}")
@@ -201,14 +202,34 @@ class HumanModel:
     def belief(self, game: Game, i: int, step: int, states: np.ndarray) -> np.ndarray | None: # [n or 1, joint, goals]
         "Belief of the i-th human about the joint action of the others, lowest agent as lowest digit; None: uniform."
         if self.believed_others is None: return None
-        if callable(self.believed_others):
-            return np.asarray(self.believed_others(step, states, game.humans[i]), float)
+        if callable(self.believed_others): return self._answer("believed_others", game, i, step, states)
         each, shape = np.asarray(self.believed_others, float), (len(game.humans), game.space.world.n_actions)
         if each.shape != shape: raise ValueError(f"believed_others: expected shape {shape}, got {each.shape}")
         joint = np.ones(1)
         for j, p in enumerate(each):
             if j != i: joint = (p[:, None] * joint).reshape(-1)
         return joint[None, :, None]
+
+    def _answer(self, name: str, game: Game, i: int, step: int, states: np.ndarray) -> np.ndarray:
+        "What a function says for the i-th human; a wrong shape, range or sum is a `ValueError`."
+        value = np.asarray(getattr(self, name)(step, states, game.humans[i]), float)
+        n, goals, actions = len(states), len(game.goals[i]), game.space.world.n_actions
+        where = f"{name}: expected a function that at step {step} for human {game.humans[i]} returns"
+        if name in ("beta_h", "nu_h"):
+            if not _spreads(value, (n, goals)):
+                raise ValueError(f"{where} a number or shape [{n} or 1, {goals} or 1], got {value.shape}")
+            low, high, words = (0, np.inf, "0 or more") if name == "beta_h" else (0, 1, "0 to 1")
+            if not ((value >= low) & (value <= high)).all():
+                raise ValueError(f"{where} {words}, got {value.min():g} to {value.max():g}")
+            return value
+        k = actions if name == "pi0" else actions ** (len(game.humans) - 1)
+        if value.ndim != 3 or value.shape[1] != k or not _spreads(value, (n, k, goals)):
+            raise ValueError(f"{where} shape [{n} or 1, {k}, {goals} or 1], got {value.shape}")
+        if not _sums_to_1(value, 1):
+            sums = value.sum(1)
+            raise ValueError(f"{where} probabilities with the sum 1 over axis 1, got sums of {sums.min():g} to "
+                             f"{sums.max():g}, the smallest entry {value.min():g}")
+        return value
 
     def check(self, game: Game) -> None:
         "Shapes of what is not a function; a wrong one is a `ValueError`."
@@ -217,6 +238,17 @@ class HumanModel:
             if not callable(getattr(self, name)): self.columns(name, game, 0, states)
         if not callable(self.pi0): self.habits(game, 0, states)
         if not callable(self.believed_others): self.belief(game, 0, 0, states)
+
+
+def _sums_to_1(p: np.ndarray, axis: int) -> bool:
+    "Whether numbers are probabilities along an axis."
+    return bool((p >= 0).all() and (abs(p.sum(axis) - 1) <= 1e-6).all())
+
+
+def _spreads(value: np.ndarray, shape: tuple[int, ...]) -> bool:
+    "Whether an array can be broadcast to a shape."
+    ends = shape[len(shape) - value.ndim :]
+    return value.ndim <= len(shape) and all(a in (1, b) for a, b in zip(value.shape, ends, strict=True))
 
 
 def _beside(game: Game, parts: list[np.ndarray]) -> np.ndarray: # [n or 1, actions or 1, columns]
@@ -475,7 +507,7 @@ class HumanPolicyPrior:
 
 def compute_human_policy_prior(
     world: World | None = None,
-    human_agent_indices: Sequence[int] | None = None,  # None: the world's humans
+    human_agent_indices: Sequence[int] | None = None,  # ascending; None: the world's humans
     possible_goals: GoalSource | None = None,  # of everybody; or a list a human; or f(world, human); None: the world's
     *,
     env: World | None = None,  # another name of world
@@ -503,11 +535,14 @@ def compute_human_policy_prior(
     world = _either("world", world, "env", env)
     goals = _either("possible_goals", possible_goals, "possible_goal_generator", possible_goal_generator, needed=False)
     if use_disk_slicing and store is not None: raise ValueError("store: expected None with use_disk_slicing=True")
+    if disk_cache_dir is not None and not use_disk_slicing:
+        raise ValueError(f"disk_cache_dir: expected None without use_disk_slicing=True, got {disk_cache_dir!r}")
     model = HumanModel(beta_h, gamma_h, nu_h, pi0, believed_others, robot, _conventions(conventions), dtype)
-    game = make_game(world, human_agent_indices, goals, max_steps, level_fct, np.float16 if use_float16 else np.float64)
     from marl_nb.induction import memory  # it stands on this chapter
 
     monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
+    prob_dtype = np.float16 if use_float16 else np.float64
+    game = make_game(world, human_agent_indices, goals, max_steps, level_fct, prob_dtype, monitor, quiet)
     part = memory.plan_game(game, model, on_disk=use_disk_slicing or store is not None).fit(monitor).part
     if not use_disk_slicing: return solve_humans(game, model, store, quiet, monitor.check, part)
     from marl_nb.induction import slices
@@ -530,12 +565,8 @@ def progress_bar(
     quiet: bool,  # no bar
 ) -> Any: # tqdm
     "A bar that counts states, not levels, since the last levels hold most of the work; shown after two seconds."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm warns where a notebook has no ipywidgets and falls back to text
-        from tqdm.auto import tqdm
-
     left = int(game.space.sizes[: game.space.max_steps if done is None else done].sum())
-    return tqdm(total=left, unit="state", unit_scale=True, desc=name, disable=quiet, delay=2)
+    return progress(name, left, "state", quiet)
 
 
 def solve_humans(

@@ -26,6 +26,7 @@ class Limit(NamedTuple):
     name: str
     total: int  # bytes
     free: int  # bytes that are left, caches included
+    own: bool = False  # whether it counts this process alone
 
 
 def _number(path: Path) -> int | None: # None: no such file, or no limit
@@ -67,7 +68,7 @@ def limits(
             if (limit := _group(folder, names)) is not None: found.append(limit)
     allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
     if allowed != resource.RLIM_INFINITY:
-        found.append(Limit("RLIMIT_AS", allowed, max(allowed - psutil.Process().memory_info().vms, 0)))
+        found.append(Limit("RLIMIT_AS", allowed, max(allowed - psutil.Process().memory_info().vms, 0), own=True))
     return sorted(found, key=lambda x: x.free)
 
 # %% ../../nbs/induction/55_memory.ipynb #c87f1773
@@ -101,10 +102,11 @@ class MemoryMonitor:
         "Return when enough is free; `MemoryError` at once if waiting cannot help, or after it did not."
         left = self.pause
         while (short := self._short()) is not None:
-            others = short.total - short.free - self.own()
-            if short.free + max(others, 0) < self.fraction * short.total:
+            used = short.total - short.free
+            mine = used if short.own else self.own()
+            if short.free + max(used - mine, 0) < self.fraction * short.total:
                 raise MemoryError(
-                    f"{self._text(short)}; this process itself holds {self.own() / 1e6:,.0f} MB, so waiting cannot help"
+                    f"{self._text(short)}; this process itself holds {mine / 1e6:,.0f} MB, so waiting cannot help"
                 )
             if left <= 0: raise MemoryError(f"{self._text(short)} after a wait of {self.pause:g} s")
             nap = min(left, 1.0)
@@ -147,7 +149,7 @@ class Plan:
     on_disk: bool = False
     use_float16: bool = True  # of stored probabilities
     part: int = PART  # states that are computed at a time
-    rate: float | None = None  # states in a second, all phases together, from `measure_rate`
+    rate: float | None = None  # states in a second of the processor, all phases together, from `measure_rate`
 
     def __post_init__(self):
         if len(self.sizes) < 2 or min(self.sizes) < 1:
@@ -203,8 +205,8 @@ class Plan:
         return self.working + (0 if self.on_disk else self.results)
 
     @property
-    def seconds(self) -> float | None: # without the search
-        "Time, if the rate is known."
+    def seconds(self) -> float | None: # without the search and the writing of files
+        "Time of the processor, if the rate is known."
         return None if self.rate is None else self.states / self.rate
 
     def fit(
@@ -235,7 +237,7 @@ def plan_game(
     phases: Sequence[int] = (1,),
     on_disk: bool = False,
     use_float16: bool = True,
-    rate: float | None = None,  # states in a second
+    rate: float | None = None,  # states in a second of the processor
 ) -> Plan:
     "The plan of a game."
     world = game.space.world
@@ -261,7 +263,7 @@ def measure_rate(
     robot_model: RobotModel | None = None,  # None: phase 1 alone
     parts: int = 5,  # timed; the middle one counts
     part: int = PART,  # states in each
-) -> float: # states in a second
+) -> float: # states in a second of the processor
     "Time the backups of a few states."
     space, scratch = game.space, Scratch()
     step = space.max_steps - 1
@@ -270,7 +272,7 @@ def measure_rate(
     buffer = np.empty((part, edges.succ.shape[1], game.n_columns), model.dtype)
     took = []
     for low in np.linspace(0, max(n - part, 0), parts + 1).astype(int):
-        high, begun = min(low + part, n), time.perf_counter()
+        high, begun = min(low + part, n), time.process_time()
         some = edges.part(low, high)
         _, policies = backup_humans(
             game, model, step, space.states(step)[low:high], held[low:high], some.expected(ahead, buffer), scratch
@@ -280,5 +282,5 @@ def measure_rate(
             backup_robot(
                 game, model, robot_model, policies, held[low:high], some.expected(ahead, buffer), value, scratch
             )
-        took.append((time.perf_counter() - begun) / (high - low))
+        took.append((time.process_time() - begun) / (high - low))
     return 1 / float(np.median(took[1:]))

@@ -211,9 +211,13 @@ class RobotSolution:
         import pandas as pd
 
         game, power, policy = self.prior.game, self.power(step), self.policy(step)
+        world, robots = game.space.world, game.robots
+        names = getattr(world, "action_names", [f"action {a}" for a in range(world.n_actions)])
+        joint = [" ".join(names[j // world.n_actions**k % world.n_actions] for k in range(len(robots))) or "no robot"
+                 for j in range(policy.shape[1])]  # the robot with the lowest number first
         frame = {"state": np.arange(len(power)), "value": self.value(step), "reward": self.reward(step)}
         frame |= {f"power {h}": power[:, i] for i, h in enumerate(game.humans)}
-        return pd.DataFrame(frame | {f"robot {a}": policy[:, a] for a in range(policy.shape[1])})
+        return pd.DataFrame(frame | {name: policy[:, j] for j, name in enumerate(joint)})
 
 
 def compute_robot_policy(
@@ -241,6 +245,8 @@ def compute_robot_policy(
     validate_coverage(prior.game, prior.model.conventions.skip_achieved)
     monitor = memory.MemoryMonitor(min_free_memory_fraction, memory_pause_duration)
     on_disk = store is None and (in_files if use_disk_slicing is None else use_disk_slicing)
+    if disk_cache_dir is not None and not on_disk:
+        raise ValueError(f"disk_cache_dir: expected None without use_disk_slicing=True, got {disk_cache_dir!r}")
     plan = memory.plan_game(prior.game, prior.model, phases=(2,), on_disk=on_disk or store is not None)
     part = plan.fit(monitor).part
     if not on_disk: return solve_robot(prior, model, store, quiet, monitor.check, part)

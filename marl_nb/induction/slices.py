@@ -7,6 +7,7 @@ __all__ = ['FORMAT', 'Sink', 'fingerprint', 'parameters', 'Line', 'LevelFiles', 
            'open_solution']
 
 # %% ../../nbs/induction/50_slices.ipynb #2b988843
+import dis
 import errno
 import fcntl
 import hashlib
@@ -15,6 +16,8 @@ import io
 import json
 import os
 import shutil
+import sys
+import sysconfig
 import types
 import zlib
 from collections.abc import Sequence
@@ -72,7 +75,10 @@ def _column(array: np.ndarray) -> pa.Array:
 
 def _rows(column: pa.Array) -> np.ndarray:
     "A column as an array."
-    return column.to_numpy_ndarray() if isinstance(column, pa.FixedShapeTensorArray) else column.to_numpy()
+    if isinstance(column, pa.FixedShapeTensorArray): return column.to_numpy_ndarray()
+    dtype = np.dtype(column.type.to_pandas_dtype())  # column.to_numpy would import pandas
+    if not len(column): return np.empty(0, dtype)
+    return np.frombuffer(column.buffers()[1], dtype, len(column), column.offset * dtype.itemsize)
 
 
 def _options(compression: bool) -> pa.ipc.IpcWriteOptions:
@@ -112,26 +118,52 @@ def _code() -> str:
     return _digest(*(Path(inspect.getfile(m)).read_bytes() for m in (states, human, robot)))
 
 
-def _told(value: Any, name: str) -> Any:
-    "A parameter in JSON's types, without loss."
+def _told(value: Any, name: str, inside: tuple[Any, ...] = ()) -> Any:
+    "A parameter in JSON's types, without loss; inside: the functions that are being told."
+    tell = lambda v: _told(v, name, inside)
     if isinstance(value, np.generic | np.ndarray): value = value.tolist()
     if isinstance(value, float): return value if np.isfinite(value) else str(value)
-    if isinstance(value, list | tuple): return [_told(v, name) for v in value]
+    if isinstance(value, list | tuple): return [tell(v) for v in value]
     if isinstance(value, types.CodeType):
-        return _digest(value.co_code, value.co_names, *(_told(c, name) for c in value.co_consts))
-    if isinstance(value, types.FunctionType):
-        held = [*(value.__defaults__ or ()), *(c.cell_contents for c in value.__closure__ or ())]
-        return {
-            "function": f"{value.__module__}.{value.__qualname__}",
-            "code": _told(value.__code__, name),
-            "holds": _told(held, name),
-        }
+        return _digest(value.co_code, value.co_names, *(json.dumps(tell(c)) for c in value.co_consts))
+    if isinstance(value, types.FunctionType): return _told_function(value, name, inside)
     if is_dataclass(value) and not isinstance(value, type):
-        return {"class": type(value).__qualname__} | {
-            f.name: _told(getattr(value, f.name), name) for f in fields(value)
-        }
+        return {"class": type(value).__qualname__} | {f.name: tell(getattr(value, f.name)) for f in fields(value)}
     if value is None or isinstance(value, str | bool | int): return value
-    raise ValueError(f"{name}: expected numbers, a function, or a dataclass for a solution on disk, got {value!r}")
+    if inside:  # what a function may read besides
+        if isinstance(value, dict): return {"dict": [[tell(k), tell(v)] for k, v in value.items()]}
+        if isinstance(value, set | frozenset): return {"set": sorted((tell(v) for v in value), key=json.dumps)}
+        if isinstance(value, bytes | complex | slice | range | types.EllipsisType): return repr(value)
+        if isinstance(value, types.ModuleType): return {"module": value.__name__}
+        if isinstance(value, type | types.BuiltinFunctionType): return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, np.ufunc): return f"ufunc {value.__name__}"
+        if hasattr(value, "__wrapped__"): return tell(value.__wrapped__)  # decorated by a library
+    raise ValueError(f"{name}: expected numbers, a function, or a dataclass for a solution on disk, got {value!r}"
+                     + (f" in {inside[-1].__qualname__}" if inside else ""))
+
+
+def _told_function(f: types.FunctionType, name: str, inside: tuple[Any, ...]) -> Any:
+    "What a function is and what it reads."
+    told = {"function": f"{f.__module__}.{f.__qualname__}"}
+    if f in inside: return told  # it calls itself
+    if _installed(f): return told | {"code": _told(f.__code__, name, (*inside, f))}
+    read = {g: f.__globals__[g] for g in sorted(_global_names(f.__code__)) if g in f.__globals__}
+    cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
+    held = [f.__defaults__, f.__kwdefaults__, {k: c.cell_contents for k, c in cells.items()}, read]
+    return told | {k: _told(v, name, (*inside, f)) for k, v in (("code", f.__code__), ("holds", held))}
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    "Global names that a function and the functions in it read."
+    own = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return own.union(*(_global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)))
+
+
+def _installed(f: types.FunctionType) -> bool:
+    "Whether a function belongs to an installed package or to Python."
+    file = getattr(sys.modules.get(f.__module__), "__file__", None)
+    paths = (sysconfig.get_path(p) for p in ("stdlib", "purelib", "platlib"))
+    return file is not None and any(Path(p) in Path(file).parents for p in paths)
 
 
 def parameters(
