@@ -35,7 +35,7 @@ from marl_nb.induction.human import (
 )
 from .robot import RobotModel, backup_robot
 from .slices import _code, parameters
-from .states import Edges, StateSpace, keys
+from .states import Edges, StateSpace, _stored, keys
 from .worlds import World
 
 # %% ../../nbs/induction/60_cluster.ipynb #3030dca3
@@ -185,10 +185,10 @@ def _expand(plan: Plan, states: np.ndarray, step: int) -> dict[str, np.ndarray]:
     place[order] = np.arange(len(order), dtype=np.int32)
     at = place[inverse.reshape(-1)]
     row, start = np.unique(moves.row, return_index=True)
+    start = np.append(start, len(moves.row))
     return {**{f"bucket_{j}": ahead[order][part[order] == j] for j in range(plan.parts)},
             "held": plan.game._attained(ahead[order]), "succ": at[: n * profiles].reshape(n, profiles), "row": row,
-            "start": np.append(start, len(moves.row)), "next": at[n * profiles :],
-            "prob": moves.prob.astype(plan.prob_dtype)}
+            "start": start, "next": at[n * profiles :], "prob": _stored(moves.prob, start, plan.prob_dtype)}
 
 # %% ../../nbs/induction/60_cluster.ipynb #4339a415
 class Front(NamedTuple):

@@ -33,7 +33,8 @@ def solve(
     "Both phases into files, with an estimate first; `MemoryError` with numbers if it cannot fit."
     say = (lambda *_: None) if quiet else print
     before, begun, model, robot_model = peak_memory(), time.perf_counter(), HumanModel(), RobotModel()
-    game, monitor = make_game(world, max_steps=steps), MemoryMonitor()
+    monitor = MemoryMonitor()
+    game = make_game(world, max_steps=steps, monitor=monitor, quiet=quiet)
     say(f"{world.name}: {game.space.max_steps} steps, {game.space.n_states:,} states, {len(game.humans)} humans, "
         f"{len(game.robots)} robots, {game.n_columns} human-goal pairs")
     validate_coverage(game, model.conventions.skip_achieved)
@@ -115,11 +116,14 @@ def solve_with_networks(
     quiet: bool = False,  # no bar and no lines
 ) -> Path: # the file
     "Train networks instead of listing states, and say what they expect of the first state."
-    from marl_nb.induction.neural import save_neural, solve_neural
+    from marl_nb.induction.neural import NeuralConfig, save_neural, solve_neural, training_seconds
 
-    path = Path(folder) / "networks.safetensors"
+    path, config = Path(folder) / "networks.safetensors", NeuralConfig()
     path.parent.mkdir(parents=True, exist_ok=True)
-    solution = solve_neural(world, quiet=quiet)
+    if not quiet:
+        print(f"{world.name}: {world.max_steps} steps, a network for each: {config.states:,} states drawn a step, "
+              f"{config.updates} updates of {config.batch} states; estimate: {training_seconds(world):,.0f} s at most")
+    solution = solve_neural(world, config=config, quiet=quiet)
     save_neural(path, solution)
     start, zeta = world.initial(), solution.robot.zeta
     values, policy = solution.human_values(0, start)[0], solution.policy(0, start)[0]
@@ -146,10 +150,12 @@ def command(
     parser.add_argument("--steps", type=int, metavar="N", help="horizon; default: the world's")
     parser.add_argument("--neural", action="store_true", help="networks instead of a list of states")
     parser.add_argument("--disk", metavar="DIR", help="folder for the result; default: runs/induction/WORLD-STEPS")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; default: 1")
+    parser.add_argument("--workers", type=int, default=1, metavar="N",
+                        help="processes that share both phases, not the search; default: 1")
     args = parser.parse_args(argv)
     if args.steps is not None and args.steps < 1: parser.error(f"--steps: expected 1 or more, got {args.steps}")
     if args.workers < 1: parser.error(f"--workers: expected 1 or more, got {args.workers}")
+    if args.neural and args.workers > 1: parser.error(f"--workers: expected 1 with --neural, got {args.workers}")
     world = load(args.world, args.steps)
     folder = Path(
         args.disk or Path("runs", "induction", f"{world.name}-{world.max_steps}" + ("-neural" if args.neural else ""))
