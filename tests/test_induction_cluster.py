@@ -216,7 +216,7 @@ def test_a_command_that_was_killed_goes_on(tmp_path, monkeypatch):
     world = load("asymmetric_freeing", 6)
     with pytest.raises(ValueError, match="plan.json: of another run, its parts differs"):
         commands.solve(world, folder, workers=1 + 2, quiet=True)
-    monkeypatch.setattr(commands, "shutil", SimpleNamespace(rmtree=lambda path: None))
+    monkeypatch.setattr(commands, "shutil", SimpleNamespace(rmtree=lambda path, **words: None))
     two = commands.solve(world, folder, workers=2, quiet=True)
     after = times()
     assert {name: after[name] for name in kept} == kept and len(after) > len(kept)

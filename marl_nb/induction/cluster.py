@@ -407,7 +407,7 @@ def _claim(plan: Plan) -> None:
         write_json(path, asked)
     there = read_json(path)
     other = [key for key in asked if not isinstance(there, dict) or there.get(key) != asked[key]]
-    if other: raise ValueError(f"{path}: of another run, its {other[0]} differs; delete it or choose another folder")
+    if other: raise ValueError(f"{path}: of another run, its {other[0]} differs; delete {folder} or choose another")
 
 # %% ../../nbs/induction/60_cluster.ipynb #b92b1955
 def solve_on_cluster(

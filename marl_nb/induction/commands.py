@@ -51,6 +51,7 @@ def solve(
             else:
                 prior = solve_humans(game, model, files, quiet, monitor.check, plan.part)
                 solution = compute_robot_policy(prior, quiet=quiet)
+        shutil.rmtree(Path(folder, "cluster"), ignore_errors=True)  # files of workers, whose levels are complete now
     size = sum(p.stat().st_size for p in Path(folder).rglob("*.arrow"))
     say(f"measured: {(peak_memory() - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; "
         f"files of {size / 1e6:,.1f} MB")
@@ -88,7 +89,6 @@ def _on_cluster(
                     block = order[low : low + size]
                     store.write(step, low, {name: found.rows(name, step, block) for name in names})
                 store.finish(step)
-    shutil.rmtree(folder)
     return RobotSolution(prior, robot_model, robots)
 
 
