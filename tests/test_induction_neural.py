@@ -108,7 +108,7 @@ def test_files(tmp_path):
         load_neural(path, load("button"))
     with pytest.raises(ValueError, match="n.safetensors: made for goals"):
         load_neural(path, world, possible_goals=world.possible_goals[:2])
-    for option in ("actions: [forward, still, left, right]", "can_push_rocks: y", "orientations: [1, 1, 1, 1]"):
+    for option in ("actions: [forward, still, left, right]", "can_push_rocks: y"):
         with pytest.raises(ValueError, match="n.safetensors: made for digest of the world"):
             load_neural(path, loads(f"{world.source}\n{option}", world.name, 3))
     for damaged in (good[:-100], good[:-1] + bytes([good[-1] ^ 1]), b"", b"foreign"):
