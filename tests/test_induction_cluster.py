@@ -1,37 +1,48 @@
 """Levels spread over processes: equal to one process, whatever the parts, and after a worker died."""
 
+import functools
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from marl_nb.induction import commands
 from marl_nb.induction.cluster import (
     ROBOT_ARRAYS,
-    ClusterSolution,
-    find_states,
+    _fronts,
+    _run,
     make_plan,
     part_of,
-    solve_human_part,
     solve_on_cluster,
-    solve_robot_part,
+    world_digest,
 )
 from marl_nb.induction.human import HumanModel, make_game, solve_humans
-from marl_nb.induction.multigrid import load
+from marl_nb.induction.multigrid import load, loads
 from marl_nb.induction.robot import RobotModel, compute_robot_policy
+from marl_nb.induction.slices import human_files
 from marl_nb.induction.worlds import random_world
 
 NAMES = ("values", "policies", *ROBOT_ARRAYS)
 
 
+class Here:
+    """In place of a dask client: the same tasks, one after the other in this process."""
+
+    def __init__(self): self.tasks = []
+
+    def submit(self, task, *args, pure):
+        self.tasks.append((task.__name__, *args[1:]))
+        return task(*args)
+
+    def gather(self, results): return results
+
+
 def one_after_the_other(plan):
     """The tasks of a run in this process."""
-    steps, parts = plan.game.space.max_steps, range(plan.parts)
-    sizes = [[find_states(plan, t, k, []) for k in parts] for t in range(steps + 1)]
-    for t in reversed(range(steps)):
-        for k in parts:
-            for b in range(len(plan.columns)): solve_human_part(plan, t, k, b)
-        for k in parts: solve_robot_part(plan, t, k)
-    return ClusterSolution(plan, np.array(sizes))
+    return _run(Here(), plan)
 
 
 def check_equal(solution, model, tolerance=0.0):
@@ -51,7 +62,7 @@ def check_equal(solution, model, tolerance=0.0):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
-@pytest.mark.parametrize("name, steps", [("asymmetric_freeing", 5), ("three_way", 3), ("button", 4), ("corridor", 4)])
+@pytest.mark.parametrize("name, steps", [("asymmetric_freeing", 5), ("three_way", 3), ("button", 40), ("corridor", 4)])
 def test_parts_of_the_states_change_no_bit(tmp_path, name, steps, parts):
     model = HumanModel(robot="best" if parts == 2 else "worst")
     solution = one_after_the_other(make_plan(load(name), max_steps=steps, human=model, parts=parts, folder=tmp_path))
@@ -126,9 +137,109 @@ def test_bad_arguments(tmp_path):
         (dict(world=timed, max_steps=timed.max_steps + 1), "max_steps: expected at most"),
     ):
         with pytest.raises(ValueError, match=match): make_plan(**({"world": world, "folder": tmp_path / "x"} | words))
-    make_plan(world, robot=RobotModel(), folder=tmp_path / "y")
+    (tmp_path / "y").mkdir()
     (tmp_path / "y" / "file").touch()
     with pytest.raises(ValueError, match="folder: expected an empty one"): make_plan(world, folder=tmp_path / "y")
+
+
+def test_a_folder_is_kept_for_the_same_plan_and_refused_for_another(tmp_path):
+    world = load("three_way", max_steps=3)
+    make_plan(world, folder=tmp_path)
+    make_plan(load("three_way", max_steps=3), folder=tmp_path)
+    opaque = functools.partial(lambda *a: np.zeros((1, 1)))
+    for words, name in ((dict(parts=3), "parts"), (dict(max_steps=2), "steps"), (dict(goal_parts=2), "columns"),
+                        (dict(human=HumanModel(beta_h=1.0)), "human"), (dict(robot=RobotModel(xi=2.0)), "robot"),
+                        (dict(human=HumanModel(nu_h=opaque)), "human"), (dict(rounded=True), "rounded"),
+                        (dict(possible_goals=world.possible_goals[1:]), "goals"),
+                        (dict(world=load("button")), "world")):
+        with pytest.raises(ValueError, match=f"plan.json: of another run, its {name} differs"):
+            make_plan(**{"world": world, "max_steps": 3, "folder": tmp_path} | words)
+
+
+def test_digest_of_a_world():
+    text = load("asymmetric_freeing").source
+    digests = [world_digest(loads(text + option)) for option in
+               ("", "\nactions: full", "\nactions: [forward, still, left, right]", "\ncan_push_rocks: ey",
+                "\norientations: [0, 0, 1]")]
+    assert len(set(digests)) == len(digests)
+    used = loads(text, "other name", 7)
+    used.successors(used.initial())
+    assert world_digest(used) == digests[0]
+    assert len({world_digest(random_world(s)) for s in range(5)}) == 5
+
+
+@pytest.mark.parametrize("goal_parts", [1, 2])
+def test_rounded_policies_are_those_of_level_files(tmp_path, goal_parts):
+    world = load("three_way", max_steps=3)
+    plan = make_plan(world, parts=2, goal_parts=goal_parts, folder=tmp_path / "plan", rounded=True)
+    found, game = one_after_the_other(plan), make_game(world)
+    with human_files(game, HumanModel(), tmp_path) as files:
+        robot = compute_robot_policy(solve_humans(game, HumanModel(), files, quiet=True), quiet=True)
+        for t in range(3):
+            order = np.argsort(game.space.find(t, found.level("states", t)))
+            for name in ROBOT_ARRAYS[1:]:
+                expected = getattr(robot, name)(t)
+                np.testing.assert_allclose(found.rows(name, t, order), expected, rtol=0,
+                                           atol=0 if goal_parts == 1 else 1e-6)
+
+
+KILLED = """
+import os, signal, sys
+from marl_nb.induction import cluster, commands
+from marl_nb.induction.multigrid import load, loads
+
+class Dying:
+    def __init__(self, client): self.client, self.all = client, []
+    def gather(self, futures): return self.client.gather(futures)
+    def submit(self, task, *args, **words):
+        if task.__name__ == "solve_human_part" and args[1] == 2:
+            self.client.gather(self.all)
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.all.append(self.client.submit(task, *args, **words))
+        return self.all[-1]
+
+if __name__ == "__main__":
+    run = cluster._run
+    cluster._run = lambda client, plan: run(Dying(client), plan)
+    commands.solve(load("asymmetric_freeing", 6), sys.argv[1], workers=2, quiet=True)
+"""
+
+
+def test_a_command_that_was_killed_goes_on(tmp_path, monkeypatch):
+    folder, script = tmp_path / "two", tmp_path / "killed.py"
+    script.write_text(KILLED)
+    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    times = lambda: {p.name: p.stat().st_mtime_ns for p in (folder / "cluster").glob("*.np?")}
+    kept = times()
+    assert "value-0003-001.npy" in kept and "value-0002-001.npy" not in kept
+    world = load("asymmetric_freeing", 6)
+    with pytest.raises(ValueError, match="plan.json: of another run, its parts differs"):
+        commands.solve(world, folder, workers=1 + 2, quiet=True)
+    monkeypatch.setattr(commands, "shutil", SimpleNamespace(rmtree=lambda path, **words: None))
+    two = commands.solve(world, folder, workers=2, quiet=True)
+    after = times()
+    assert {name: after[name] for name in kept} == kept and len(after) > len(kept)
+    monkeypatch.undo()
+    one = commands.solve(world, tmp_path / "one", quiet=True)
+    assert two.store.journal == one.store.journal and two.prior.store.journal == one.prior.store.journal
+    again = commands.solve(world, tmp_path / "one", workers=2, quiet=True)
+    assert again.store.journal == one.store.journal and not (tmp_path / "one" / "cluster").exists()
+
+
+def test_a_horizon_beyond_the_closure_searches_and_reads_no_more(tmp_path):
+    tasks = []
+    for steps in (25, 50):
+        here = Here()
+        solution = _run(here, make_plan(load("button"), max_steps=steps, folder=tmp_path / str(steps)))
+        assert solution.plan.last == 14 and len(solution.sizes) == steps + 1
+        assert (solution.sizes[15:] == solution.sizes[14]).all()
+        tasks.append(here.tasks)
+    search = [[t for t in some if t[0] in ("find_states", "merge_fronts")] for some in tasks]
+    assert search[0] == search[1] and len(search[0]) == 2 * 16 + 2
+    fronts = list(_fronts(solution.plan, 30, 0))
+    assert len(fronts) == 1 and len(fronts[0].states) == solution.sizes[-1, 0]
+    for rows in fronts[0].rows: assert len(set(rows.tolist())) == len(rows)
 
 
 @pytest.mark.soak

@@ -1,10 +1,12 @@
 """Networks in place of tables: what is exact, what is close, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from marl_nb.induction.human import HumanModel, make_game, solve_humans
+from marl_nb.induction.human import PRESETS, HumanModel, make_game, solve_humans
 from marl_nb.induction.multigrid import load, loads
 from marl_nb.induction.neural import (
     Features,
@@ -15,6 +17,7 @@ from marl_nb.induction.neural import (
     sample_states,
     save_neural,
     solve_neural,
+    training_seconds,
 )
 from marl_nb.induction.robot import RobotModel, compute_robot_policy
 from marl_nb.induction.states import keys, search
@@ -105,10 +108,39 @@ def test_files(tmp_path):
         load_neural(path, load("button"))
     with pytest.raises(ValueError, match="n.safetensors: made for goals"):
         load_neural(path, world, possible_goals=world.possible_goals[:2])
+    for option in ("actions: [forward, still, left, right]", "can_push_rocks: y"):
+        with pytest.raises(ValueError, match="n.safetensors: made for digest of the world"):
+            load_neural(path, loads(f"{world.source}\n{option}", world.name, 3))
     for damaged in (good[:-100], good[:-1] + bytes([good[-1] ^ 1]), b"", b"foreign"):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="n.safetensors: "): load_neural(path, world)
     with pytest.raises(FileNotFoundError, match="none.safetensors"): load_neural(tmp_path / "none.safetensors", world)
+
+
+def test_a_file_brings_its_models_and_refuses_others(tmp_path):
+    world, path = load("three_way", max_steps=2), tmp_path / "n.safetensors"
+    human = HumanModel(beta_h=1.0, robot="best", nu_h=0.1, conventions=PRESETS["empo"])
+    solution = solve_neural(world, human=human, robot=RobotModel(beta_r=50.0), config=SMALL, quiet=True)
+    save_neural(path, solution)
+    back = load_neural(path, world)
+    assert back.human == human and back.robot == RobotModel(beta_r=50.0)
+    a, b = (s.look_ahead(0, world.initial()) for s in (solution, back))
+    for name in a: np.testing.assert_array_equal(a[name], b[name])
+    load_neural(path, world, human=human, robot=solution.robot)
+    for words, match in ((dict(human=HumanModel()), "human.beta_h 1.0, got 10.0"),
+                         (dict(human=replace(human, robot="worst")), "human.robot best, got worst"),
+                         (dict(human=replace(human, conventions=PRESETS["paper"])), "human.conventions"),
+                         (dict(robot=RobotModel()), "robot.beta_r 50.0, got 5.0")):
+        with pytest.raises(ValueError, match=f"n.safetensors: made for {match}"): load_neural(path, world, **words)
+    by_function = HumanModel(beta_h=lambda step, states, human: np.full((1, 1), 2.0))
+    save_neural(path, solve_neural(world, human=by_function, config=SMALL, quiet=True))
+    with pytest.raises(ValueError, match="n.safetensors: beta_h was the function"): load_neural(path, world)
+    assert load_neural(path, world, human=by_function).human is by_function
+
+
+def test_estimate_of_the_training():
+    world = load("three_way", max_steps=3)
+    assert 0 < training_seconds(world, config=SMALL) < training_seconds(world, config=replace(SMALL, states=40_000))
 
 
 def test_bad_arguments():

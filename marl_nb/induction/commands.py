@@ -7,17 +7,19 @@ __all__ = ['solve', 'summary', 'solve_with_networks', 'command']
 
 # %% ../../nbs/induction/80_commands.ipynb #302f906e
 import argparse
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from .human import Game, HumanModel, HumanPolicyPrior, make_game, solve_humans
+from .human import PART, Game, HumanModel, HumanPolicyPrior, block_of, make_game, solve_humans
 from .memory import MemoryMonitor, measure_rate, peak_memory, plan_game
 from .multigrid import load, names
-from .robot import RobotModel, RobotSolution, compute_robot_policy, validate_coverage
-from .slices import LevelFiles, human_files, robot_files
+from .robot import RobotBlock, RobotModel, RobotSolution, compute_robot_policy, validate_coverage
+from .slices import LevelFiles, human_files, open_solution, robot_files
 from .worlds import World
 
 # %% ../../nbs/induction/80_commands.ipynb #d2306292
@@ -31,45 +33,61 @@ def solve(
     "Both phases into files, with an estimate first; `MemoryError` with numbers if it cannot fit."
     say = (lambda *_: None) if quiet else print
     before, begun, model, robot_model = peak_memory(), time.perf_counter(), HumanModel(), RobotModel()
-    game, monitor = make_game(world, max_steps=steps), MemoryMonitor()
+    monitor = MemoryMonitor()
+    game = make_game(world, max_steps=steps, monitor=monitor, quiet=quiet)
     say(f"{world.name}: {game.space.max_steps} steps, {game.space.n_states:,} states, {len(game.humans)} humans, "
         f"{len(game.robots)} robots, {game.n_columns} human-goal pairs")
     validate_coverage(game, model.conventions.skip_achieved)
-    plan = plan_game(game, model, (1, 2), on_disk=True, rate=measure_rate(game, model, robot_model))
-    say(f"estimate: {plan.peak / 1e6:,.0f} MB of memory, {(monitor.budget() + before) / 1e6:,.0f} MB allowed; "
-        f"{plan.seconds:,.1f} s; files of {plan.disk / 1e6:,.0f} MB at most")
-    plan = plan.fit(monitor)
     with human_files(game, model, folder) as files:
-        if workers > 1:
-            solution = _on_cluster(game, model, robot_model, files, workers)
+        if _done(files, HumanPolicyPrior(game, model, files), robot_model):
+            say("both phases are finished in this folder")
+            solution = cast(RobotSolution, open_solution(folder, world))
         else:
-            solution = compute_robot_policy(
-                solve_humans(game, model, files, quiet, monitor.check, plan.part), quiet=quiet
-            )
+            plan = plan_game(game, model, (1, 2), on_disk=True, rate=measure_rate(game, model, robot_model))
+            say(f"estimate: {plan.peak / 1e6:,.0f} MB of memory, {(monitor.budget() + before) / 1e6:,.0f} MB allowed; "
+                f"{plan.seconds:,.1f} s; files of {plan.disk / 1e6:,.0f} MB at most")
+            plan = plan.fit(monitor)
+            if workers > 1: solution = _on_cluster(game, model, robot_model, files, workers)
+            else:
+                prior = solve_humans(game, model, files, quiet, monitor.check, plan.part)
+                solution = compute_robot_policy(prior, quiet=quiet)
+        shutil.rmtree(Path(folder, "cluster"), ignore_errors=True)  # files of workers, whose levels are complete now
     size = sum(p.stat().st_size for p in Path(folder).rglob("*.arrow"))
-    say(
-        f"measured: {(peak_memory() - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; "
-        f"files of {size / 1e6:,.1f} MB"
-    )
+    say(f"measured: {(peak_memory() - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; "
+        f"files of {size / 1e6:,.1f} MB")
     for line in summary(solution): say(line)
     return solution
+
+
+def _done(files: LevelFiles, prior: HumanPolicyPrior, robot_model: RobotModel) -> bool:
+    "Whether both phases are finished; a damaged level is a `ValueError` that names its file."
+    def whole(store: LevelFiles, name: str) -> bool:
+        done = store.finished()
+        for step in range(store.n_levels if done is None else done, store.n_levels): store.read(name, step, 0, 1)
+        return done == 0
+
+    first = whole(files, "values")
+    if not (files.folder.parent / "robot" / "manifest.json").exists(): return False
+    with robot_files(prior, robot_model) as robots: return whole(robots, "value") and first
 
 
 def _on_cluster(
     game: Game, model: HumanModel, robot_model: RobotModel, files: LevelFiles, workers: int
 ) -> RobotSolution:
-    "Both phases by worker processes; their levels are then put into the order of the game, one at a time."
-    from marl_nb.induction.cluster import ROBOT_ARRAYS, solve_on_cluster
+    "Both phases by worker processes, whose files are kept until the levels are in the order of the game."
+    from marl_nb.induction.cluster import solve_on_cluster
 
-    space, prior = game.space, HumanPolicyPrior(game, model, files)
+    space, prior, folder = game.space, HumanPolicyPrior(game, model, files), files.folder.parent / "cluster"
     found = solve_on_cluster(space.world, game.humans, game.goals, max_steps=space.max_steps, human=model,
-                             robot=robot_model, workers=workers)
+                             robot=robot_model, workers=workers, folder=folder, rounded=files.manifest["float16"])
     with robot_files(prior, robot_model) as robots:
-        for store, names in ((files, ("values", "policies")), (robots, ROBOT_ARRAYS)):
+        for store, names in ((files, ("values", "policies")), (robots, RobotBlock._fields[2:])):
             done = store.finished()
             for step in reversed(range(space.max_steps if done is None else done)):
-                order = np.argsort(space.find(step, found.level("states", step)))
-                store.write(step, 0, {name: found.level(name, step)[order] for name in names})
+                order, size = np.argsort(space.find(step, found.level("states", step))), block_of(PART)
+                for low in range(0, len(order), size):
+                    block = order[low : low + size]
+                    store.write(step, low, {name: found.rows(name, step, block) for name in names})
                 store.finish(step)
     return RobotSolution(prior, robot_model, robots)
 
@@ -98,11 +116,14 @@ def solve_with_networks(
     quiet: bool = False,  # no bar and no lines
 ) -> Path: # the file
     "Train networks instead of listing states, and say what they expect of the first state."
-    from marl_nb.induction.neural import save_neural, solve_neural
+    from marl_nb.induction.neural import NeuralConfig, save_neural, solve_neural, training_seconds
 
-    path = Path(folder) / "networks.safetensors"
+    path, config = Path(folder) / "networks.safetensors", NeuralConfig()
     path.parent.mkdir(parents=True, exist_ok=True)
-    solution = solve_neural(world, quiet=quiet)
+    if not quiet:
+        print(f"{world.name}: {world.max_steps} steps, a network for each: {config.states:,} states drawn a step, "
+              f"{config.updates} updates of {config.batch} states; estimate: {training_seconds(world):,.0f} s at most")
+    solution = solve_neural(world, config=config, quiet=quiet)
     save_neural(path, solution)
     start, zeta = world.initial(), solution.robot.zeta
     values, policy = solution.human_values(0, start)[0], solution.policy(0, start)[0]
@@ -129,10 +150,12 @@ def command(
     parser.add_argument("--steps", type=int, metavar="N", help="horizon; default: the world's")
     parser.add_argument("--neural", action="store_true", help="networks instead of a list of states")
     parser.add_argument("--disk", metavar="DIR", help="folder for the result; default: runs/induction/WORLD-STEPS")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; default: 1")
+    parser.add_argument("--workers", type=int, default=1, metavar="N",
+                        help="processes that share both phases, not the search; default: 1")
     args = parser.parse_args(argv)
     if args.steps is not None and args.steps < 1: parser.error(f"--steps: expected 1 or more, got {args.steps}")
     if args.workers < 1: parser.error(f"--workers: expected 1 or more, got {args.workers}")
+    if args.neural and args.workers > 1: parser.error(f"--workers: expected 1 with --neural, got {args.workers}")
     world = load(args.world, args.steps)
     folder = Path(
         args.disk or Path("runs", "induction", f"{world.name}-{world.max_steps}" + ("-neural" if args.neural else ""))

@@ -9,6 +9,7 @@ __all__ = ['COLOURS', 'ACTIONS', 'KEYS', 'Grid', 'read_grid', 'AgentState', 'Mul
 # %% ../../nbs/induction/15_multigrid.ipynb #173d8e38
 import io
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -53,24 +54,32 @@ def read_grid(
     text: str,  # rows of two-character cells, separated by blanks
     line: int = 1,  # line of the first row in its file
     column: int = 1,  # column of the first cell in its file
+    strict: bool = False,  # refuse a map without humans, and a button without a door of its colour
 ) -> Grid:
     "Read a map; an unknown cell, a ragged row or a map without agents is a `ValueError` with line and column."
     found: dict[str, list] = {kind: [] for kind in ("W", "A", "Ro", "Bl", "D", "K", "S")}
-    rows = text.rstrip().splitlines()
-    width = len(rows[0].split()) if rows else 0
+    rows = [list(re.finditer(r"\S+", row)) for row in text.rstrip().splitlines()]
+    width, start, buttons = len(rows[0]) if rows else 0, f"line {line}, column {column}", []
     for y, row in enumerate(rows):
-        where = f"line {line + y}, column {column}"
-        if len(row.split()) != width: raise ValueError(f"{where}: expected {width} cells, got {len(row.split())}")
-        starts = [c for c in range(len(row)) if row[c] != " " and (c == 0 or row[c - 1] == " ")]
-        for x, (cell, c) in enumerate(zip(row.split(), starts, strict=True)):
+        if not row or len(row) != width:
+            raise ValueError(f"line {line + y}, column {column}: expected {width or 'some'} cells, got {len(row)}")
+        for x, piece in enumerate(row):
+            cell, where = piece[0], f"line {line + y}, column {column + piece.start()}"
             kind, colour, i = cell[0], cell[1:], x + width * y
+            if kind == "S": buttons.append((where, cell))
             if cell in ("Ro", "Bl"): found[cell].append(i)
             elif kind == "W" and len(cell) == 2: found["W"].append(i)
             elif kind in "DOL" and colour in COLOURS: found["D"].append((i, colour, _DOORS[kind]))
             elif kind in "AKS" and colour in COLOURS: found[kind].append((i, colour))
             elif cell != "..":
-                raise ValueError(f"line {line + y}, column {column + c}: unknown cell {cell!r}; {_LEGEND}")
-    if not found["A"]: raise ValueError(f"line {line}, column {column}: expected at least one agent, 'A' and a colour")
+                raise ValueError(f"{where}: unknown cell {cell!r}; {_LEGEND}")
+    if not found["A"]: raise ValueError(f"{start}: expected at least one agent, 'A' and a colour")
+    if strict and all(c == "e" for _, c in found["A"]):
+        raise ValueError(f"{start}: expected at least one human, 'A' and a colour other than e, got robots alone")
+    for where, cell in buttons if strict else ():
+        if cell[1:] not in {c for _, c, _ in found["D"]}:
+            raise ValueError(f"{where}: button {cell!r} expected a door of its colour, one of "
+                             f"{', '.join(d + cell[1:] for d in _DOORS)}, got none")
     found["K"].sort(key=lambda k: k[::-1])
     return Grid(width, len(rows), *(tuple(cells) for cells in found.values()))
 
@@ -409,55 +418,102 @@ def _error(node: Any, message: str) -> ValueError:
     return ValueError(f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}: {message}")
 
 
+def _given(node: Any) -> str:
+    "What was written, for a message."
+    if isinstance(node, yaml.SequenceNode): return "[" + ", ".join(map(_given, node.value)) + "]"
+    return "a mapping" if isinstance(node, yaml.MappingNode) else repr(node.value)
+
+
+def _is(node: Any, kind: str) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == f"tag:yaml.org,2002:{kind}"
+
+
+def _many(node: Any, kind: str) -> bool:
+    return isinstance(node, yaml.SequenceNode) and bool(node.value) and all(_is(n, kind) for n in node.value)
+
+
+_ALLOWED = {  # key -> (whether its node may be that, in words)
+    "description": (lambda n: _is(n, "str"), "a text"),
+    "map": (lambda n: _is(n, "str"), "rows of cells"),
+    "max_steps": (lambda n: _is(n, "int"), "a whole number"),
+    "possible_goals": (lambda n: _is(n, "str") and n.value == "all" or _many(n, "str"),
+                       "'all' or a list of 'x,y' and 'x1,y1,x2,y2'"),
+    "actions": (lambda n: _is(n, "str") and n.value in ACTIONS or _many(n, "str"),
+                f"a list of {', '.join(_KINDS)}, or one of {', '.join(ACTIONS)}"),
+    "can_push_rocks": (lambda n: _is(n, "str"), f"a text of colours of {''.join(COLOURS)}"),
+    "orientations": (lambda n: _many(n, "int"), "a list of numbers of 0 to 3, one an agent"),
+}
+
+
+def _nodes(text: str) -> dict[str, Any]: # key -> node of its value
+    "The keys of a file, each with a value of its kind."
+    try: root, _ = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark
+        raise ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {e.problem}" if mark else str(e)) from e
+    except yaml.reader.ReaderError as e:
+        before = text[: e.position]
+        place = f"line {before.count(chr(10)) + 1}, column {e.position - before.rfind(chr(10))}"
+        raise ValueError(f"{place}: expected printable characters, got {text[e.position]!r}") from e
+    except (ValueError, TypeError, yaml.YAMLError) as e:
+        raise ValueError(f"line 1, column 1: not readable ({e})") from e
+    if not isinstance(root, yaml.MappingNode): raise ValueError(f"line 1, column 1: expected {', '.join(KEYS)}")
+    nodes: dict[str, Any] = {}
+    for key, node in root.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else _given(key)
+        if name not in KEYS: raise _error(key, f"unknown key {name!r}; known keys: {', '.join(KEYS)}")
+        if name in nodes: raise _error(key, f"{name}: expected once, got it a second time")
+        fits, words = _ALLOWED[name]
+        if not fits(node): raise _error(node, f"{name}: expected {words}, got {_given(node)}")
+        nodes[name] = node
+    for name in ("map", "max_steps"):
+        if name not in nodes: raise ValueError(f"line 1, column 1: {name} is missing")
+    return nodes
+
+
 def _goals(world: MultiGrid, node: Any) -> list[Goal]:
     "Goals of a list of 'x,y' (a cell) and 'x1,y1,x2,y2' (all floor cells of a rectangle)."
-    if not isinstance(node, yaml.SequenceNode): raise _error(node, "possible_goals: expected 'all' or a list")
-    goals = []
+    goals: dict[Any, Goal] = {}
     for item in node.value:
-        numbers = str(item.value).split(",")
-        if len(numbers) not in (2, 4) or not all(n.strip().isdigit() for n in numbers):
+        numbers = [n.strip() for n in item.value.split(",")]
+        if len(numbers) not in (2, 4) or not all(n.isascii() and n.isdecimal() for n in numbers):
             raise _error(item, f"possible_goals: expected 'x,y' or 'x1,y1,x2,y2', got {item.value!r}")
         left, top, right, bottom = (list(map(int, numbers)) * 2)[:4]
         floor = [g.what[0] for g in world.floor_goals()]  # type: ignore[index]
         cells = tuple((x, y) for x, y in floor if left <= x <= right and top <= y <= bottom)
         if not cells: raise _error(item, f"possible_goals: {item.value!r} has no floor cell")
-        goals.append(Goal(item.value.replace(" ", ""), cells))
-    return goals
+        if cells in goals:
+            raise _error(item, f"possible_goals: expected different ones, got {item.value!r} and {goals[cells].name!r}")
+        goals[cells] = Goal(item.value.replace(" ", ""), cells)
+    return list(goals.values())
 
 
-def _grid(text: str, node: Any) -> Grid:
-    "The map, and where it begins in the file."
-    first = node.start_mark.line + (node.style == "|")
-    row = text.splitlines()[first] if node.style == "|" else " " * node.start_mark.column + "."
-    return read_grid(node.value, first + 1, len(row) - len(row.lstrip()) + 1)
+def _grid(text: str, node: Any, strict: bool) -> Grid:
+    "The map; a mistake is at its cell in the file, or, where YAML has folded the text, at the map."
+    literal, first = node.style == "|", node.start_mark.line + 1
+    lines = text.split("\n")
+    row = lines[first] if literal and first < len(lines) else ""
+    try: return read_grid(node.value, first + 1, len(row) - len(row.lstrip()) + 1, strict)
+    except ValueError as e:
+        place, message = str(e).split(": ", 1)
+        raise ValueError(f"{place}: map: {message}") if literal else _error(node, f"map: {message}") from e
 
 # %% ../../nbs/induction/15_multigrid.ipynb #09d0c96b
 def loads(
     text: str,  # YAML
     name: str = "multigrid",
     max_steps: int | None = None,  # instead of the file's
+    strict: bool = False,  # as in `read_grid`
 ) -> MultiGrid:
     "A world from YAML text; a mistake is a `ValueError` with line and column."
-    try: root, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark
-        raise ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {e.problem}" if mark else str(e)) from e
-    if not isinstance(root, yaml.MappingNode): raise ValueError(f"line 1, column 1: expected {', '.join(KEYS)}")
-    nodes = {k.value: v for k, v in root.value}
-    for key, _ in root.value:
-        if key.value not in KEYS: raise _error(key, f"unknown key {key.value!r}; known keys: {', '.join(KEYS)}")
-    for key in ("map", "max_steps"):
-        if key not in nodes: raise ValueError(f"line 1, column 1: {key} is missing")
+    nodes, values = _nodes(text), yaml.safe_load(text)
     options = {k: values[k] for k in ("can_push_rocks", "orientations", "description", "actions") if k in values}
-    if isinstance(options.get("actions"), str):
-        known = f"actions: expected a list, or one of {', '.join(ACTIONS)}"
-        if options["actions"] not in ACTIONS: raise _error(nodes["actions"], known)
-        options["actions"] = ACTIONS[options["actions"]]
-    grid = _grid(text, nodes["map"])
+    if isinstance(options.get("actions"), str): options["actions"] = ACTIONS[options["actions"]]
+    grid = _grid(text, nodes["map"], strict)
     try: world = MultiGrid(grid, values["max_steps"] if max_steps is None else max_steps, name=name, **options)
-    except ValueError as e: raise _error(nodes.get(str(e).split(":")[0], root), str(e)) from e
-    if values.get("possible_goals", "all") != "all":
-        world.possible_goals = tuple(_goals(world, nodes["possible_goals"]))
+    except (ValueError, TypeError) as e: raise _error(nodes.get(str(e).split(":")[0], nodes["map"]), str(e)) from e
+    goals = nodes.get("possible_goals")
+    if isinstance(goals, yaml.SequenceNode): world.possible_goals = tuple(_goals(world, goals))
     world.source = text
     return world
 
@@ -467,10 +523,11 @@ def load(
     max_steps: int | None = None,  # instead of the file's
 ) -> MultiGrid:
     "A world by name or from a file; a mistake is a `ValueError` that names the file, line and column."
-    if str(world) in names(): text = files("marl_nb").joinpath(f"data/induction/{world}.yaml").read_text("utf-8")
-    elif Path(world).is_file(): text = Path(world).read_text("utf-8")
-    else: raise ValueError(f"world: expected a file or one of {', '.join(names())}, got {str(world)!r}")
-    try: return loads(text, Path(world).stem, max_steps)
+    known = str(world) in names()
+    path: Any = files("marl_nb").joinpath(f"data/induction/{world}.yaml") if known else Path(world)
+    if not path.is_file():
+        raise ValueError(f"world: expected a file or one of {', '.join(names())}, got {str(world)!r}")
+    try: return loads(path.read_text("utf-8"), Path(world).stem, max_steps, strict=True)
     except ValueError as e: raise ValueError(f"{world}: {e}") from e
 
 # %% ../../nbs/induction/15_multigrid.ipynb #3c2a9ab0

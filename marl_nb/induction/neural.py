@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['Columns', 'Acting', 'Features', 'features_of', 'LevelNetwork', 'sample_states', 'NeuralConfig', 'NeuralSolution',
-           'solve_neural', 'compare_with_exact', 'save_neural', 'load_neural']
+           'solve_neural', 'training_seconds', 'compare_with_exact', 'save_neural', 'load_neural']
 
 # %% ../../nbs/induction/70_neural.ipynb #3e0e586c
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from torch import nn
 
 from ..core.results import write_bytes
 from ..core.seeding import check_seed, stream, torch_generator
-from .cluster import unlisted_game
+from .cluster import unlisted_game, world_digest
 from .human import PART, Game, GoalSource, HumanModel, Scratch, backup_humans, hit_values
 from .multigrid import MultiGrid
 from .robot import RobotModel, RobotSolution, backup_robot
+from .slices import _model, parameters
 from .states import Edges, keys
 from .worlds import Goal, TableWorld, World
 
@@ -375,6 +377,30 @@ def solve_neural(
     return solution
 
 
+def training_seconds(
+    world: World,
+    human_agent_indices: Sequence[int] | None = None,  # this and the rest as in `solve_neural`
+    possible_goals: GoalSource | None = None,
+    *,
+    max_steps: int | None = None,
+    config: NeuralConfig | None = None,
+) -> float: # seconds
+    "How long `solve_neural` takes at most, from the time of a few updates and of one exact step for a few states."
+    config, steps = config or NeuralConfig(), world.max_steps if max_steps is None else max_steps
+    few = replace(config, states=min(config.states, 2 * config.batch), rounds=1, updates=1)
+    trial = solve_neural(world, human_agent_indices, possible_goals, max_steps=min(steps, 8), config=few, quiet=True)
+    t, rng = max(0, trial.max_steps - 2), np.random.default_rng(0)
+    states, times = trial.met[t][: few.states], []
+    for updates in (1, 6):
+        begun = time.perf_counter()
+        _fit(replace(trial, config=replace(few, updates=updates)), t, states, rng)
+        times.append(time.perf_counter() - begun)
+    update = max(times[1] - times[0], 0) / 5
+    rows = config.states * (steps * (steps + 1) // 2 if trial.game.space.nested else steps)  # earlier ones count again
+    rounds = config.rounds
+    return steps * rounds * config.updates * update + rows * rounds * (rounds + 1) / 2 * times[0] / len(states)
+
+
 def _bar(total: int, quiet: bool) -> Any: # tqdm
     import warnings
 
@@ -416,13 +442,17 @@ def compare_with_exact(
             robot_ahead=robot(ahead["policy"]), robot_uniform=robot(1 / truth.shape[1])))
     return pd.DataFrame(rows).set_index("step")
 
-# %% ../../nbs/induction/70_neural.ipynb #ddcf4e04
+# %% ../../nbs/induction/70_neural.ipynb #7e34ac02
+_KIND = "induction networks, 2"
+
+
 def _about(solution: NeuralSolution) -> dict[str, Any]:
     "What the networks were trained for."
     game = solution.game
-    goals = [[h, g.name] for h, g in game.columns]
-    return {"world": game.space.world.name, "initial": game.space.states(0).tolist(), "steps": solution.max_steps,
-            "goals": goals, "config": asdict(solution.config)}
+    goals = [[h, g.name, repr(g.what)] for h, g in game.columns]
+    return {"world": game.space.world.name, "digest of the world": world_digest(game.space.world),
+            "steps": solution.max_steps, "goals": goals, "config": asdict(solution.config),
+            "human": parameters(solution.human), "robot": parameters(solution.robot)}
 
 
 def _digest(weights: dict[str, torch.Tensor], about: str) -> str:
@@ -438,7 +468,7 @@ def save_neural(
     "Write the networks to one file, atomically."
     weights = {f"{t}.{k}": v.contiguous() for t, n in enumerate(solution.networks) for k, v in n.state_dict().items()}
     about = json.dumps(_about(solution), sort_keys=True)
-    write_bytes(path, save(weights, {"kind": "induction networks", "about": about, "sha256": _digest(weights, about)}))
+    write_bytes(path, save(weights, {"kind": _KIND, "about": about, "sha256": _digest(weights, about)}))
 
 
 def load_neural(
@@ -447,18 +477,18 @@ def load_neural(
     human_agent_indices: Sequence[int] | None = None,
     possible_goals: GoalSource | None = None,
     *,
-    human: HumanModel | None = None,
-    robot: RobotModel | None = None,
+    human: HumanModel | None = None,  # None: the file's; another one is a mistake
+    robot: RobotModel | None = None,  # None: the file's; another one is a mistake
     features: Features | None = None,
 ) -> NeuralSolution:
-    "Read networks back; a damaged or foreign file is a `ValueError` that names it."
+    "Read networks back; a damaged file, or one of another world or other parameters, is a `ValueError` that names it."
     if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as f:
             header, weights = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except (SafetensorError, OSError, ValueError) as e:
         raise ValueError(f"{path}: not readable ({e})") from e
-    if header.get("kind") != "induction networks": raise ValueError(f"{path}: expected a file of induction networks")
+    if header.get("kind") != _KIND: raise ValueError(f"{path}: expected a file of {_KIND}, got {header.get('kind')}")
     if header.get("sha256") != _digest(weights, header["about"]):
         raise ValueError(f"{path}: the checksum does not match")
     about = json.loads(header["about"])
@@ -466,9 +496,16 @@ def load_neural(
     features, config = features or features_of(world), NeuralConfig(**about["config"])
     networks = [LevelNetwork(*_sizes(world, game, features), config.width) for _ in range(about["steps"])]
     none = [np.zeros((0, world.words), np.int64)] * about["steps"]
-    solution = NeuralSolution(game, human or HumanModel(), robot or RobotModel(), config, networks, features, none)
-    for name, ours in _about(solution).items():
-        if ours != about[name]: raise ValueError(f"{path}: made for {name} {about[name]}, got {ours}")
+    human = human or _model(HumanModel, about["human"], Path(path))
+    robot = robot or _model(RobotModel, about["robot"], Path(path))
+    solution = NeuralSolution(game, human, robot, config, networks, features, none)
+    for name, ours in json.loads(json.dumps(_about(solution))).items():
+        there = about[name]
+        if ours == there: continue
+        if isinstance(ours, dict):
+            key = next(k for k in ours if ours[k] != there.get(k))
+            name, ours, there = f"{name}.{key}", ours[key], there.get(key)
+        raise ValueError(f"{path}: made for {name} {there}, got {ours}")
     for t, network in enumerate(networks):
         network.load_state_dict({k.split(".", 1)[1]: v for k, v in weights.items() if k.startswith(f"{t}.")})
     return solution
