@@ -1,11 +1,14 @@
 """What several tests share: the repository's root, a copy of it, a free port and a browser."""
 
 import shutil
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with it ignored, and hands that on
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("nbs", "marl_nb", "tools", "figures", "settings.ini", "setup.py", "constraints.txt", "mkdocs.yml",
