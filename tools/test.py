@@ -56,7 +56,8 @@ def pytest() -> tuple[int, int, int]:
     """Passed, failed and skipped tests of `tests/`."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        code = run(sys.executable, "-m", "pytest", "-q", "-rs", "-n2", "--dist=loadfile", f"--junitxml={report}", "tests")
+        two = ("-n2", "--dist=loadfile")  # two processes, a file's tests on one of them
+        code = run(sys.executable, "-m", "pytest", "-q", "-rs", *two, f"--junitxml={report}", "tests")
         if not report.exists():
             return 0, 1, 0
         suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
