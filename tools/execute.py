@@ -1,16 +1,22 @@
-"""Execute notebooks in place, so that their outputs are committed, then clean them.
+"""Execute notebooks in place, so that their outputs are committed, clean them, and file their claims.
 
     .venv/bin/python tools/execute.py nbs/core/10_seeding.ipynb [...]
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
+from marl_nb.core.results import read_json
+
+ROOT = Path(__file__).resolve().parent.parent
+CLAIMS = ROOT / "records" / "claims"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -22,7 +28,20 @@ def execute(path: Path, timeout: int = 600) -> None:
     nbformat.write(nb, path)
 
 
+def file_claims(path: Path, new: str) -> None:
+    """Replace the ledger's rows of the notebook at `path` by those it left in the folder `new`."""
+    here = path.resolve().relative_to(ROOT).as_posix()
+    CLAIMS.mkdir(exist_ok=True)
+    for row in CLAIMS.glob("*.json"):
+        if read_json(row)["notebook"] == here: row.unlink()
+    for row in Path(new).glob("*.json"):
+        if read_json(row)["notebook"] == here: shutil.move(row, CLAIMS)
+
+
 for name in sys.argv[1:]:
-    execute(Path(name))
+    with tempfile.TemporaryDirectory() as claims:
+        os.environ["MARL_NB_CLAIMS"] = claims
+        execute(Path(name))
+        file_claims(Path(name), claims)
     subprocess.run([Path(sys.executable).with_name("nbdev_clean"), "--fname", name], check=True)
     print("executed", name)

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERIES = ("core", "smac", "mappo", "amal", "counterfactual", "induction", "curriculum", "experiments", "reports")
 CODE_OR_MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|(?P<fence>\$\$?)(?P<math>.+?)(?P=fence)", re.S)
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s]+)")
+HREF = re.compile(r"(<a href=')(?![a-z]+:|#)([^']+)")
 MATHJAX = re.compile(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.S)
 
 
@@ -64,6 +65,8 @@ def chapter(notebook: Path) -> Any:
             cell.source = LINK.sub(moved(folder), mathml(cell.source))
         else:
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M)
+            for data in (output.data for output in cell.outputs if "text/html" in output.get("data", ())):
+                data["text/html"] = HREF.sub(moved(folder), data["text/html"])
     return nb
 
 

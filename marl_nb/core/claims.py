@@ -7,6 +7,7 @@ __all__ = ['DOCUMENTS', 'KINDS', 'VERDICTS', 'UNTESTED', 'Claim', 'claim', 'ledg
 
 # %% ../../nbs/core/45_claims.ipynb #2687171f
 import html
+import os
 import re
 import zlib
 from dataclasses import dataclass, field, fields
@@ -82,14 +83,14 @@ def claim(
     test: str,  # how it was tested
     verdict: str,  # one of `VERDICTS`, or `UNTESTED` and the reason
     notebook: str,  # the notebook that tested it
-    folder: str | Path | None = None,  # where to file it; None: only show it
+    folder: str | Path | None = None,  # where to file it; None: `MARL_NB_CLAIMS`, and without that nowhere
     **rest: Any,  # value, interval, unit, record
 ) -> Claim: # the row
     "Make a claim, show it, and file it in `folder`."
     from IPython.display import display
 
     row = Claim(document, statement, kind, test, verdict, notebook, **rest)
-    if folder is not None:
+    if folder := folder or os.environ.get("MARL_NB_CLAIMS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_json(Path(folder) / f"{row.slug}.json", row)
     text = f"{row.document}: {row.statement} -> {row.verdict}"
@@ -110,4 +111,4 @@ def ledger(
         except (TypeError, ValueError, AttributeError) as e: raise ValueError(f"{path}: not a claim ({e})") from e
     rows.sort(key=lambda row: (DOCUMENTS.index(row.document), row.statement))
     columns = [f.name for f in fields(Claim)]
-    return pandas.DataFrame([[getattr(row, c) for c in columns] for row in rows], columns=columns)
+    return pandas.DataFrame([[getattr(row, c) for c in columns] for row in rows], columns=columns, dtype=object)
