@@ -35,7 +35,9 @@ def file_claims(path: Path, new: str) -> None:
     for row in CLAIMS.glob("*.json"):
         if read_json(row)["notebook"] == here: row.unlink()
     for row in Path(new).glob("*.json"):
-        if read_json(row)["notebook"] == here: shutil.move(row, CLAIMS)
+        named = read_json(row)["notebook"]
+        if named != here: raise SystemExit(f"{here}: a claim names the notebook {named}: {row.stem}")
+        shutil.move(row, CLAIMS)
 
 
 for name in sys.argv[1:]:
