@@ -31,13 +31,13 @@ def execute(path: Path, timeout: int = 600) -> None:
 def file_claims(path: Path, new: str) -> None:
     """Replace the ledger's rows of the notebook at `path` by those it left in the folder `new`."""
     here = path.resolve().relative_to(ROOT).as_posix()
+    found = {row: read_json(row)["notebook"] for row in Path(new).glob("*.json")}
+    for row, named in found.items():
+        if named != here: raise SystemExit(f"{here}: a claim names the notebook {named}: {row.stem}")
     CLAIMS.mkdir(exist_ok=True)
     for row in CLAIMS.glob("*.json"):
         if read_json(row)["notebook"] == here: row.unlink()
-    for row in Path(new).glob("*.json"):
-        named = read_json(row)["notebook"]
-        if named != here: raise SystemExit(f"{here}: a claim names the notebook {named}: {row.stem}")
-        shutil.move(row, CLAIMS)
+    for row in found: shutil.move(row, CLAIMS)
 
 
 for name in sys.argv[1:]:
