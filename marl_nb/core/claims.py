@@ -62,7 +62,9 @@ class Claim:
     @property
     def measured(self) -> str:
         "Value, unit and interval as text."
-        def text(x): return f"{x:.4g}" if isinstance(x, float) else str(x)
+        def text(x):
+            if not isinstance(x, int | float): return str(x)
+            return f"{x:,.0f}" if abs(x) >= 10_000 else f"{x:.4g}"
 
         value = "" if self.value is None else f"{text(plain(self.value))} {self.unit}".strip()
         return value + (" [{}, {}]".format(*map(text, plain(self.interval))) if self.interval is not None else "")
@@ -71,7 +73,8 @@ class Claim:
         "The row as a small table."
         rows = [(self.document, self.statement), ("test", self.test), ("verdict", self.verdict),
                 ("measured", self.measured), ("record", self.record)]
-        cells = "".join(f"<tr><th align='left'>{html.escape(k)}</th><td align='left'>{html.escape(v)}</td></tr>"
+        left = "align='left' style='text-align: left'"  # some pages follow the one, some the other
+        cells = "".join(f"<tr><th {left}>{html.escape(k)}</th><td {left}>{html.escape(v)}</td></tr>"
                         for k, v in rows if v)
         return f"<table>{cells}</table>"
 
