@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .results import versions, write_json
+from .files import write_json
+from .results import versions
 
 # %% ../../nbs/core/85_bench.ipynb #19bcc383
 REPEATS = 5
