@@ -607,11 +607,11 @@ def short(
     spec: BatchSpec,  # what was run
     width: int,  # characters of a line
 ) -> str: # lines of at most `width` characters
-    "The columns of a table that fit into a terminal: what was varied, seconds, then results in their order."
+    "The columns of a table that fit into a terminal: what was varied, seconds, then results, the final win rate first."
     varied = [*spec.grid, *(["seed"] if spec.seeds else [])]
     hidden = {"name", "status", "seconds", "attempts", "id", *spec.base, *varied}
     results = [c for c in result if c not in hidden and not str(c).startswith("profile.")]
-    results.sort(key=lambda name: not name.startswith("final."))
+    results.sort(key=lambda name: (name != "final.win_rate", not name.startswith("final.")))
     columns = ["name", "status", "seconds"]
     for name in varied + results:
         text = _text(result, [*columns, name])
