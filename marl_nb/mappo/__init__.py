@@ -13,6 +13,7 @@ from .learner import Learner
 from .mappo_algorithm import MAPPO
 from .policy import MAPPOPolicy
 from .training import TrainResult, train
+from .zoo import pretrained
 
 __all__ = ["MAPPO", "BaseMAAlgorithm", "EvalResult", "Learner", "MAPPOConfig", "MAPPOPolicy", "TrainResult",
-           "evaluate", "train"]
+           "evaluate", "pretrained", "train"]

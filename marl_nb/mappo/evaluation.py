@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.protocols import Policy, Simulator
 from ..core.seeding import child_seed, lane_keys
+from .identity import check_identity
 
 # %% ../../nbs/mappo/78_evaluation.ipynb #86a9bc33
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ def play_episodes(
     seed: int = 0,  # of the environment and the policy's keys
     greedy: bool = True,  # most likely actions
 ) -> dict[str, np.ndarray]: # each of `OUTCOMES` -> [K, E]
-    "Play a fixed number of episodes in every lane and keep how each of them ended."
+    "Play a fixed number of episodes in every lane and keep how each ended; a policy of other rules is a `ValueError`."
     if not isinstance(episodes_per_lane, int) or episodes_per_lane < 1:
         raise ValueError(f"episodes_per_lane: expected an integer of at least 1, got {episodes_per_lane!r}")
+    check_identity(policy, env)
     step = env.reset(child_seed(seed, "environment"))
     E, keys = len(step.reward), child_seed(seed, "policy")
     memory, ended, t = policy.initial_memory(E), np.zeros(E, int), 0

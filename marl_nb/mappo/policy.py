@@ -6,6 +6,7 @@
 __all__ = ['MAPPOPolicy']
 
 # %% ../../nbs/mappo/70_policy.ipynb #de393f92
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import marl_nb
 from ..core.config import from_mapping, to_dict
 from ..core.protocols import Action, Memory, TimeStep, sample_actions
 from ..core.seeding import torch_generator, uniforms
 from .config import MAPPOConfig
 from .files import load_arrays, save_arrays
+from .identity import identity_of
 from .inputs import CriticView, actor_input, actor_input_size, input_sizes, pruned_columns, stack_moments
 from .networks import Network, PerAgent, masked_log_softmax, standardise
 from .storage import Rollout
@@ -57,19 +60,23 @@ class MAPPOPolicy:
         for net in (self.actor, self.critic):
             net.to(self.device)
             if c.compile: net.compile(dynamic=True)
+        self.identity: dict[str, Any] | None = None  # of the environment it is made for, see the chapter on identity
+        self.has_critic = True  # False: read from a file with the actor alone
 
     @classmethod
     def for_step(
         cls,
         config: MAPPOConfig,  # options
         step: TimeStep,  # any moment of the environment
-        env: Any = None,  # the environment, which names its features; needed for state="FP"
+        env: Any = None,  # the environment, which says what it is and names its features; needed for state="FP"
     ) -> "MAPPOPolicy": # an untrained policy of the right sizes
         "A new policy for the environment that a moment comes from."
         columns = None
         if config.state == "FP":
             columns = pruned_columns(getattr(env, "obs_feature_names", ()), getattr(env, "state_feature_names", ()))
-        return cls(config, **input_sizes(step), columns=columns)
+        policy = cls(config, **input_sizes(step), columns=columns)
+        policy.identity = identity_of(env)
+        return policy
 
     def prepare(
         self,
@@ -86,6 +93,7 @@ class MAPPOPolicy:
         sizes: list[int] | None = None,  # packed sequences, see `Network`
     ) -> tuple[Tensor, Tensor | None]: # normalised values [R] or [R, A] (if `per_agent`), hidden states after moments
         "Evaluate the critic: once per environment where its input is shared, unless the configuration says otherwise."
+        if not self.has_critic: raise ValueError("policy: its file holds the actor alone, so it has no values")
         if self.per_agent and not self.view.per_agent: x = x.unsqueeze(1).expand(-1, self.sizes["n_agents"], -1)
         values, hidden = self.critic(x, hidden, sizes)
         return values.squeeze(-1), hidden
@@ -194,9 +202,13 @@ class MAPPOPolicy:
 
     def arrays(self) -> dict[str, np.ndarray]: # name -> array
         "Everything that was learned; on a CPU the arrays share memory with the networks."
-        modules = {"actor": self.actor, "critic": self.critic}
-        named = {f"{m}.{k}": v.detach().cpu().numpy() for m, net in modules.items() for k, v in net.named_parameters()}
+        named = {f"{m}.{k}": v.detach().cpu().numpy() for m, net in self._networks() for k, v in net.named_parameters()}
+        if not self.has_critic: return named
         return named | {f"value_norm.{k}": np.array(v) for k, v in self.value_norm.state_dict().items()}
+
+    def _networks(self) -> list[tuple[str, nn.Module]]:
+        "The networks that were learned, by name."
+        return [("actor", self.actor), ("critic", self.critic)][: 1 + self.has_critic]
 
     def load_arrays(
         self,
@@ -208,17 +220,23 @@ class MAPPOPolicy:
             names = ", ".join(sorted({name for name, _ in wrong}))
             raise ValueError(f"arrays: expected those of a policy of this configuration; these differ: {names}")
         with torch.no_grad():
-            for m, net in {"actor": self.actor, "critic": self.critic}.items():
+            for m, net in self._networks():
                 for k, v in net.named_parameters(): v.copy_(torch.from_numpy(arrays[f"{m}.{k}"]))
-        self.value_norm.load_state_dict({k: float(arrays[f"value_norm.{k}"]) for k in self.value_norm.state_dict()})
+        if self.has_critic: self.value_norm.load_state_dict({k: float(arrays[f"value_norm.{k}"])
+                                                         for k in self.value_norm.state_dict()})
 
     def save(
         self,
         path: str | Path,  # usually *.safetensors
+        critic: bool = True,  # False: the actor alone, for a smaller file
+        record: Mapping[str, Any] | None = None,  # JSON-able facts about the policy, such as what it won
     ) -> None:
-        "Write the policy with its configuration to one file, atomically."
-        about = {"config": to_dict(self.config), "sizes": self.sizes, "columns": self.view.columns}
-        save_arrays(path, "policy", self.arrays(), about)
+        "Write the policy to one file, atomically; the header has its configuration, identity, record and version."
+        about = {"config": to_dict(self.config), "sizes": self.sizes, "columns": self.view.columns,
+                 "identity": self.identity, "has_critic": critic and self.has_critic, "record": dict(record or {}),
+                 "version": marl_nb.__version__}
+        arrays = {k: v for k, v in self.arrays().items() if critic or k.startswith("actor.")}
+        save_arrays(path, "policy", arrays, about)
 
     @classmethod
     def load(
@@ -231,6 +249,7 @@ class MAPPOPolicy:
         try:
             config = from_mapping(MAPPOConfig, about["config"] | {"device": device, "compile": False})
             policy = cls(config, **about["sizes"], columns=about["columns"])
+            policy.identity, policy.has_critic = about.get("identity"), about.get("has_critic", True)
             policy.load_arrays(arrays)
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{path}: not a policy of this version ({e})") from e

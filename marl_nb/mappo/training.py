@@ -29,6 +29,7 @@ from ..core.seeding import child_seed, lane_keys
 from .config import MAPPOConfig
 from .evaluation import evaluate
 from .files import load_arrays, save_arrays
+from .identity import identity_of
 from .learner import Learner
 from .loggers import Logs, check_log_to
 from .policy import MAPPOPolicy
@@ -289,8 +290,9 @@ def _open(trainer: Trainer, folder: Path, resume: bool) -> dict[str, Any]: # fac
     folder.mkdir(parents=True, exist_ok=True)
     if resume and (folder / "checkpoint.safetensors").exists():
         load_checkpoint(trainer, folder / "checkpoint.safetensors")
-    scenario = getattr(getattr(trainer.env, "scenario", None), "name", None)  # battles have one
-    about = {"algorithm": "MAPPO", "scenario": scenario, "config": to_dict(trainer.config),
+    identity = identity_of(trainer.env)
+    about = {"algorithm": "MAPPO", "scenario": identity["scenario"] if identity else None, "identity": identity,
+             "config": to_dict(trainer.config),
              "sizes": trainer.policy.sizes, "columns": trainer.policy.view.columns, "n_envs": trainer.n_envs}
     write_json(folder / "config.json", about)
     return about
