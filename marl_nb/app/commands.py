@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from ..core.config import load_yaml
-from ..mappo.compare import compare
+from ..mappo.comparison import compare
 from ..mappo.config import MAPPOConfig
 from ..mappo.identity import check_identity
 from ..mappo.loggers import LOGS
 from ..mappo.policy import MAPPOPolicy
-from ..mappo.settings import maps, settings
+from ..mappo.presets import maps, settings
 from ..mappo.training import debug_config, train
 from ..mappo.zoo import pretrained, zoo_files
 

@@ -14,7 +14,7 @@ from typing import Any, overload
 import marl_nb
 from ..core.protocols import Simulator
 from ..core.stats import binomial_interval
-from .compare import same_episodes
+from .comparison import same_episodes
 from .files import load_arrays
 from .policy import MAPPOPolicy
 
