@@ -29,7 +29,7 @@ def test_diagnostics_are_those_of_their_definitions():
     policy = make_policy(epochs=1)
     rollout = make_rollout(policy)  # its log-probabilities are an older policy's
     batch = Batches(policy, rollout).whole
-    log_probs = torch.log_softmax(policy.actor(batch.actor_input)[0].masked_fill(~batch.available, -1e10), -1)
+    log_probs = torch.log_softmax(policy.actor(batch.actor_input)[0].masked_fill(~batch.available_actions, -1e10), -1)
     new = log_probs.gather(-1, batch.actions[..., None])[..., 0].detach().numpy()
     change, alive = new - batch.old_log_prob.numpy(), batch.alive.numpy() > 0
     value, returns, *_ = reading(policy).prepare(played(rollout))

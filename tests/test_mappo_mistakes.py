@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import re
+import tokenize
 from dataclasses import replace
 
 import numpy as np
@@ -59,3 +61,16 @@ def test_no_function_hides_behind_its_module(package):
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         assert not hasattr(module, info.name), info.name
+
+
+@pytest.mark.parametrize("folder", ["mappo", "app"])
+def test_one_name_a_thing(root, folder):
+    """`available_actions` from the simulator to the loss; a time step and a segment, as the field calls them."""
+    found = []
+    for file in (root / "marl_nb" / folder).glob("*.py"):
+        with open(file, "rb") as f:
+            for token in tokenize.tokenize(f.readline):
+                words = re.findall(r"\b(available|avail|moment|\w*pieces?)\b", token.string)
+                if token.type == tokenize.NAME and words: found.append((file.name, token.start, token.string))
+                if set(words) - {"available", "avail"}: found.append((file.name, token.start, token.string))
+    assert found == []

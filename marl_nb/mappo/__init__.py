@@ -6,10 +6,10 @@
 __all__ = []
 
 # %% ../../nbs/mappo/00_mappo.ipynb #6f48264c
-from .algorithm import BaseMAAlgorithm
 from .comparison import compare
 from .config import MAPPOConfig
 from .evaluation import EvalResult, evaluate
+from .interface import BaseMAAlgorithm
 from .learner import Learner
 from .mappo_algorithm import MAPPO
 from .policy import MAPPOPolicy

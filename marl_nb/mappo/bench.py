@@ -46,7 +46,7 @@ def steps_per_second(
 def critic_pass(
     n_agents: int,  # A
     per_agent: bool,  # one row per agent
-    rows: int = 3_200,  # moments of environments
+    rows: int = 3_200,  # time steps of environments
     recurrent: bool = False,  # with a GRU on chunks of 10
 ) -> Callable[[], Any]: # one forward and backward pass
     "The critic of 2s3z's state (120 numbers) on its own."

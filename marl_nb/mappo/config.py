@@ -26,7 +26,7 @@ class MAPPOConfig:
     total_steps: int = 1_000_000  # environment steps of the whole training
     rollout_steps: int = 64  # steps of every lane between two updates
     epochs: int = 10  # passes over a rollout
-    minibatches: int = 1  # optimiser steps per epoch; moments (with a GRU: chunks) are dealt out at random
+    minibatches: int = 1  # optimiser steps per epoch; time steps (with a GRU: chunks) are dealt out at random
     accumulate: int = 0  # parts of a minibatch whose gradients are added up before the step; 0: as fit the CPU's cache
     gamma: float = 0.99  # discount per step
     gae_lambda: float = 0.95  # weight of longer returns, 0: one step, 1: whole episode
@@ -57,7 +57,7 @@ class MAPPOConfig:
     death_mask: bool = True  # the critic of a dead agent sees zeros and its number ("FP", "AS", "local")
     last_action: bool = True  # the actor sees its last action
     agent_id: bool = True  # actor and per-agent critic see the agent's number
-    frame_stack: int = 1  # moments that actor and critic see at once
+    frame_stack: int = 1  # time steps that actor and critic see at once
     eval_interval: int = 50_000  # environment steps between evaluations
     eval_episodes_per_lane: int = 1  # episodes counted in each lane of the evaluation environment
     stop_win_rate: float = 1.0  # stop after stop_evaluations in a row above this share of wins; 1: never

@@ -22,7 +22,7 @@ from ..core.seeding import torch_generator, uniforms
 from .config import MAPPOConfig
 from .files import load_arrays, save_arrays
 from .identity import identity_of
-from .inputs import CriticView, actor_input, actor_input_size, input_sizes, pruned_columns, stack_moments
+from .inputs import CriticView, actor_input, actor_input_size, input_sizes, pruned_columns, stack_frames
 from .networks import Network, PerAgent, masked_log_softmax, standardise
 from .storage import Rollout
 from .value_norm import make_value_norm
@@ -76,10 +76,10 @@ class MAPPOPolicy:
     def for_step(
         cls,
         config: MAPPOConfig,  # options
-        step: TimeStep,  # any moment of the environment
+        step: TimeStep,  # any time step of the environment
         env: Any = None,  # the environment, which says what it is and names its features; needed for state="FP"
     ) -> "MAPPOPolicy": # an untrained policy of the right sizes
-        "A new policy for the environment that a moment comes from."
+        "A new policy for the environment that a time step comes from."
         columns = None
         if config.state == "FP":
             columns = pruned_columns(getattr(env, "obs_feature_names", ()), getattr(env, "state_feature_names", ()))
@@ -100,7 +100,7 @@ class MAPPOPolicy:
         x: Tensor,  # [R, C] or [R, A, C] prepared
         hidden: Tensor | None = None,  # [S, H] or [S, A, H]
         sizes: list[int] | None = None,  # packed sequences, see `Network`
-    ) -> tuple[Tensor, Tensor | None]: # normalised values [R] or [R, A] (if `per_agent`), hidden states after moments
+    ) -> tuple[Tensor, Tensor | None]: # normalised values [R] or [R, A] (if `per_agent`), hidden states after them
         "Evaluate the critic: once per environment where its input is shared, unless the configuration says otherwise."
         if not self.has_critic: raise ValueError("policy: its file holds the actor alone, so it has no values")
         if self.per_agent and not self.view.per_agent: x = x.unsqueeze(1).expand(-1, self.sizes["n_agents"], -1)
@@ -117,10 +117,10 @@ class MAPPOPolicy:
         memory = {"last_actions": np.full((n_envs, A), -1)}
         shapes: dict[str, tuple[int, ...] | None] = {
             "hidden": (A, c.hidden_size) if c.recurrent else None,
-            "moments": (A, c.frame_stack * self.sizes["obs_size"]) if c.frame_stack > 1 else None}
+            "frames": (A, c.frame_stack * self.sizes["obs_size"]) if c.frame_stack > 1 else None}
         if critic:
             shapes["critic_hidden"] = self.critic_memory_shape if c.recurrent else None
-            shapes["critic_moments"] = self.view.shape if c.frame_stack > 1 else None
+            shapes["critic_frames"] = self.view.shape if c.frame_stack > 1 else None
         return memory | {k: np.zeros((n_envs, *shape), np.float32) for k, shape in shapes.items() if shape}
 
     @property
@@ -165,15 +165,15 @@ class MAPPOPolicy:
             raise ValueError(f"keys: expected one for each of {E} lanes, got shape {np.shape(keys)}")
         memory = self.reset_memory(memory or self.initial_memory(E), step.done)
         after, obs = {}, step.obs
-        if "moments" in memory: obs = after["moments"] = stack_moments(memory["moments"].copy(), obs, step.done)
+        if "frames" in memory: obs = after["frames"] = stack_frames(memory["frames"].copy(), obs, step.done)
         n_actions = self.sizes["n_actions"] * self.config.last_action
         x = actor_input(obs, memory["last_actions"], n_actions, self.config.agent_id, out=inputs)
         hidden = torch.from_numpy(memory["hidden"]).to(self.device) if "hidden" in memory else None
         logits, hidden = self.actor(self.prepare(torch.from_numpy(x)), hidden)
         if hidden is not None: after["hidden"] = hidden.float().cpu().numpy()
         after |= self._critic_memory(step, memory)
-        available = torch.from_numpy(np.ascontiguousarray(step.available_actions))
-        log_probs = masked_log_softmax(logits.cpu(), available).numpy()
+        available_actions = torch.from_numpy(np.ascontiguousarray(step.available_actions))
+        log_probs = masked_log_softmax(logits.cpu(), available_actions).numpy()
         probs = np.exp(log_probs)
         actions = log_probs.argmax(-1) if greedy else sample_actions(probs, uniforms(keys, log_probs.shape[1]))
         log_prob = np.take_along_axis(log_probs, actions[..., None], -1)[..., 0]
@@ -183,16 +183,16 @@ class MAPPOPolicy:
         return Action(actions, log_prob, {"last_actions": actions, **after}, probs)
 
     def _critic_memory(self, step: TimeStep, memory: Memory) -> dict[str, np.ndarray]:
-        "What the critic remembers after this moment, if it is asked to."
+        "What the critic remembers after this time step, if it is asked to."
         after = {}
-        if "critic_moments" in memory: after["critic_moments"] = self._critic_input(step, memory)
+        if "critic_frames" in memory: after["critic_frames"] = self._critic_input(step, memory)
         if "critic_hidden" in memory: after["critic_hidden"] = self._value(step, memory)[1].cpu().numpy()
         return after
 
     def _critic_input(self, step: TimeStep, memory: Memory) -> np.ndarray:
         "What the critic sees."
         blank = np.zeros((len(step.reward), *self.view.shape), np.float32)
-        return self.view(step.state, step.obs, step.alive, step.done, memory.get("critic_moments", blank).copy())
+        return self.view(step.state, step.obs, step.alive, step.done, memory.get("critic_frames", blank).copy())
 
     def _value(self, step: TimeStep, memory: Memory) -> tuple[Tensor, Any]:
         hidden = torch.from_numpy(memory["critic_hidden"]).to(self.device) if "critic_hidden" in memory else None
@@ -204,9 +204,9 @@ class MAPPOPolicy:
         step: TimeStep,  # E lanes
         memory: Memory | None = None,  # of the last `act`, from `initial_memory(n, critic=True)` if the critic has one
     ) -> np.ndarray: # [E], or [E, A] with one value per agent, units of reward
-        "Value of the current moments; a recurrent or stacking critic without its memory is a `ValueError`."
+        "Value of the current time steps; a recurrent or stacking critic without its memory is a `ValueError`."
         memory = self.reset_memory(memory or {}, step.done)
-        for name, used in (("critic_hidden", self.config.recurrent), ("critic_moments", self.config.frame_stack > 1)):
+        for name, used in (("critic_hidden", self.config.recurrent), ("critic_frames", self.config.frame_stack > 1)):
             if used and name not in memory:
                 raise ValueError(f"memory: expected {name} (start with initial_memory(n, critic=True)), "
                                  f"got {[*memory]}")
