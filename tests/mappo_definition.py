@@ -45,10 +45,10 @@ def network(w: Weights, x, h=None):
 
 
 def unroll(w: Weights, x, first, start, restart=None):
-    """Moments [T, B, D] in order; hidden states are empty where an episode begins.
+    """Time steps [T, B, D] in order; hidden states are empty where an episode begins.
 
-    `start` [B, H] is the state before the first moment; `restart` {t: [B, H]} replaces it at the chunks. Returns
-    outputs [T, B, outputs] and the hidden states after every moment (None without a GRU).
+    `start` [B, H] is the state before the first time step; `restart` {t: [B, H]} replaces it at the chunks. Returns
+    outputs [T, B, outputs] and the hidden states after every time step (None without a GRU).
     """
     outputs, states, h = [], [], start
     for t in range(len(x)):
@@ -62,9 +62,9 @@ def unroll(w: Weights, x, first, start, restart=None):
     return np.array(outputs), None if h is None else np.array(states)
 
 
-def log_softmax(logits, available):
+def log_softmax(logits, available_actions):
     """Log-probabilities; -inf where an action is not available."""
-    masked = np.where(available, logits, -np.inf)
+    masked = np.where(available_actions, logits, -np.inf)
     top = masked.max(-1, keepdims=True)
     return masked - top - np.log(np.exp(masked - top).sum(-1, keepdims=True))
 
@@ -183,7 +183,7 @@ class Played:
     """A rollout; every array in float64, [T, E, A, ...] or [T, E, ...]."""
 
     actor_input: np.ndarray
-    available: np.ndarray
+    available_actions: np.ndarray
     alive: np.ndarray
     actions: np.ndarray
     log_prob: np.ndarray
@@ -194,7 +194,7 @@ class Played:
     terminated: np.ndarray
     truncated: np.ndarray
     actor_hidden: np.ndarray  # [T / L, E, A, H]
-    critic_hidden: np.ndarray  # [E, H] or [E, A, H] before the first moment
+    critic_hidden: np.ndarray  # [E, H] or [E, A, H] before the first time step
     chunk: int
 
 
@@ -212,7 +212,7 @@ class MAPPO:
         return (0.0, 1.0) if self.options["value_norm"] == "none" else self.norm.moments
 
     def critic_inputs(self, x, A):
-        """Inputs [T, E, K, C] for K values a moment: one, or one per agent."""
+        """Inputs [T, E, K, C] for K values a time step: one, or one per agent."""
         if self.per_agent:
             return x if x.ndim == 4 else np.repeat(x[:, :, None], A, 2)
         return x[:, :, None]
@@ -260,7 +260,7 @@ class MAPPO:
         restart = {i * r.chunk: h for i, h in enumerate(r.actor_hidden)} if recurrent else None
         start = r.actor_hidden[0] if recurrent else None
         logits, _ = self.per_column(self.actors, r.actor_input, r.first[:-1], start, restart)
-        log_probs = log_softmax(logits, r.available)
+        log_probs = log_softmax(logits, r.available_actions)
         log_prob = np.take_along_axis(log_probs, r.actions[..., None], -1)[..., 0]
         loss = policy_loss(log_prob.ravel(), r.log_prob.ravel(), advantage.ravel(), r.alive.ravel(), o["clip"])
         spread = (entropy(log_probs) * r.alive).sum() / r.alive.sum()
@@ -309,7 +309,7 @@ class MAPPO:
 
 
 def critic_inputs(kind, state, obs, alive, columns=None, agent_id=True, death_mask=True):
-    """One moment of one environment: what the critic sees, [C] or one row per agent."""
+    """One time step of one environment: what the critic sees, [C] or one row per agent."""
     A = len(obs)
     if kind == "EP":
         return state

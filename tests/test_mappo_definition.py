@@ -61,9 +61,9 @@ def make_rollout(policy: MAPPOPolicy, seed=0):
         if isinstance(x, torch.Tensor) and x.is_floating_point():
             numbers = np.random.default_rng([seed, i]).standard_normal(tuple(x.shape))
             setattr(rollout, name, torch.from_numpy(numbers))
-    rollout.available[:] = torch.from_numpy(rng.random((T, E, A, N)) < 0.6)
-    rollout.available[..., 0] = True
-    weights = rng.random((T, E, A, N)) * rollout.available.numpy()
+    rollout.available_actions[:] = torch.from_numpy(rng.random((T, E, A, N)) < 0.6)
+    rollout.available_actions[..., 0] = True
+    weights = rng.random((T, E, A, N)) * rollout.available_actions.numpy()
     rollout.actions[:] = torch.from_numpy(weights.argmax(-1))
     rollout.alive[:] = torch.from_numpy((rng.random((T, E, A)) < 0.7) * 1.0)
     rollout.alive[..., 0] = 1
@@ -75,7 +75,7 @@ def make_rollout(policy: MAPPOPolicy, seed=0):
         setattr(rollout.np, name, getattr(rollout, name).numpy())
     with torch.no_grad():
         logits = forward(policy, rollout)
-        log_probs = masked_log_softmax(logits, rollout.available)
+        log_probs = masked_log_softmax(logits, rollout.available_actions)
         rollout.log_prob[:] = log_probs.gather(-1, rollout.actions[..., None])[..., 0]
         rollout.log_prob += 0.3 * torch.from_numpy(rng.standard_normal((T, E, A)))  # an older policy's
     return rollout
@@ -104,8 +104,8 @@ def reading(policy) -> definition.MAPPO:
 
 def played(rollout) -> definition.Played:
     """The rollout as plain arrays."""
-    names = ("actor_input", "available", "alive", "actions", "log_prob", "critic_input", "final", "first", "reward",
-             "terminated", "truncated", "actor_hidden")
+    names = ("actor_input", "available_actions", "alive", "actions", "log_prob", "critic_input", "final", "first",
+             "reward", "terminated", "truncated", "actor_hidden")
     arrays = {k: getattr(rollout, k).numpy().copy() for k in names}
     return definition.Played(**arrays, critic_hidden=rollout.critic_hidden[0].numpy().copy(), chunk=CHUNK)
 
@@ -153,7 +153,7 @@ def test_values_returns_and_advantages(recurrent, kind):
     np.testing.assert_allclose(got.reshape(value.shape), value, atol=1e-9)
     np.testing.assert_allclose(batches.returns.numpy().reshape(returns.shape), returns, atol=1e-9)
     np.testing.assert_allclose(batches.advantage.numpy().reshape(advantage.shape), advantage, atol=1e-9)
-    if recurrent:  # an episode's first moment drops the state, which the package does before storing it
+    if recurrent:  # an episode's first time step drops the state, which the package does before storing it
         for t, h in list(chunks.items())[1:]:
             want = np.where(rollout.first[t].numpy()[:, None, None], 0, h)
             np.testing.assert_allclose(rollout.critic_hidden[t // CHUNK].numpy().reshape(want.shape), want, atol=1e-9)
@@ -284,12 +284,13 @@ def test_the_documents_methods(recurrent, kind):
     h0 = [rng.standard_normal((E, k, 4)) if recurrent else None for k in (A, state.shape[2])]
     logits, _ = mappo.per_column(mappo.actors, obs, masks == 0, h0[0])
     values, states = mappo.per_column(mappo.critics, state, masks == 0, h0[1])
-    available = rng.random((S, E, A, N)) < 0.6
-    available[..., 0] = True
-    log_probs = definition.log_softmax(logits, available)
-    actions = np.where(rng.random((S, E, A)) < 0.5, 0, available.shape[-1] - 1 - available[..., ::-1].argmax(-1))
+    available_actions = rng.random((S, E, A, N)) < 0.6
+    available_actions[..., 0] = True
+    log_probs = definition.log_softmax(logits, available_actions)
+    last = N - 1 - available_actions[..., ::-1].argmax(-1)
+    actions = np.where(rng.random((S, E, A)) < 0.5, 0, last)
     each = lambda x: np.broadcast_to(x, (*x.shape[:-2], A, x.shape[-1])).reshape(*x.shape[:-3], E * A, x.shape[-1])
-    rows = [each(state), each(obs), each(actions[..., None]), each(available)]
+    rows = [each(state), each(obs), each(actions[..., None]), each(available_actions)]
     mask_rows = each(masks[..., None, None])
     start = [each(h)[None] for h in h0] if recurrent else [None, None]
     tensors = [torch.tensor(x) for x in [*rows, mask_rows]] + [None if h is None else torch.tensor(h) for h in start]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .networks import entropy, masked_log_softmax
 from .policy import MAPPOPolicy
-from .storage import Pieces
+from .storage import Segments
 
 # %% ../../nbs/mappo/72_document.ipynb #e6daa5be
 def _split(
@@ -56,7 +56,7 @@ class DocumentPolicy:
         actions: Any,  # (S, B, 1) or (B, 1)
         available_actions: Any,  # (S, B, N) or (B, N)
         masks: Any = None,  # (S, B, 1) or (B, 1), 0 where an episode begins; needed with a GRU
-        actor_h0: Any = None,  # (1, B, H) before the first moment; needed with a GRU
+        actor_h0: Any = None,  # (1, B, H) before the first time step; needed with a GRU
         critic_h0: Any = None,  # (1, B, H), likewise
     ) -> tuple[Tensor, Tensor, Tensor]: # normalised values, log-probabilities, entropy: (S, B, 1) or (B, 1) each
         "Evaluate stored actions, with gradients; hidden states or masks that are missing are a `ValueError`."
@@ -80,10 +80,10 @@ class DocumentPolicy:
     def get_values(
         self,
         state: Any,  # (B, C)
-        rnn_states: Any = None,  # (B, H) or (B, 1, H) before this moment; needed with a GRU
+        rnn_states: Any = None,  # (B, H) or (B, 1, H) before this time step; needed with a GRU
         masks: Any = None,  # (B, 1), 0 where an episode begins; needed with a GRU
     ) -> tuple[np.ndarray, np.ndarray | None]: # normalised values (B, 1); hidden states after it, shaped as given
-        "Evaluate one moment while acting; hidden states or masks that are missing are a `ValueError`."
+        "Evaluate one time step while acting; hidden states or masks that are missing are a `ValueError`."
         hidden = first = None
         if self.use_rnn:
             self._need(rnn_states=rnn_states, masks=masks)
@@ -103,13 +103,13 @@ class DocumentPolicy:
         return out[0][..., None], out[1]
 
     def _run(self, net: Any, x: Tensor, hidden: Any, first: Tensor | None) -> tuple[Any, Any]:
-        "Moments x [S, N, ...] through a network; `first` [S, N] empties the hidden states."
+        "Time steps x [S, N, ...] through a network; `first` [S, N] empties the hidden states."
         y = self.policy.prepare(x.flatten(0, 1))
         if first is None: return net(y)[0].unflatten(0, x.shape[:2]), None
-        pieces = Pieces(first.cpu().numpy(), len(first))
-        index, sizes, _ = pieces.rows()
-        goes_on = torch.from_numpy(pieces.t == 0) & ~first[0, pieces.lane].cpu()
-        start = hidden[pieces.lane] * goes_on.reshape(-1, *[1] * (hidden.ndim - 1)).to(hidden.device)
+        segments = Segments(first.cpu().numpy(), len(first))
+        index, sizes, _ = segments.rows()
+        goes_on = torch.from_numpy(segments.t == 0) & ~first[0, segments.lane].cpu()
+        start = hidden[segments.lane] * goes_on.reshape(-1, *[1] * (hidden.ndim - 1)).to(hidden.device)
         out, after = (z[np.argsort(index)].unflatten(0, x.shape[:2]) for z in net(y[index], start.to(y.device), sizes))
         return out, after
 

@@ -20,7 +20,7 @@ from .losses import masked_mean, normalise_advantages, policy_loss, value_loss
 from .networks import Network, PerAgent, entropy, masked_log_softmax
 from .policy import MAPPOPolicy
 from .returns import gae
-from .storage import Pieces, Rollout
+from .storage import Rollout, Segments
 from .value_norm import pop_art
 
 # %% ../../nbs/mappo/75_learner.ipynb #2c4b2582
@@ -29,14 +29,14 @@ def rollout_values(
     policy: MAPPOPolicy,  # the policy that made the rollout
     rollout: Rollout,  # filled; its `critic_hidden` is written
 ) -> tuple[Tensor, Tensor]: # values [T + 1, E] or [T + 1, E, A], final values [T, E] or [T, E, A]; normalised
-    "Evaluate the critic at every moment and at every final moment."
+    "Evaluate the critic at every time step and at every final time step."
     first, x = rollout.np.first, policy.prepare(rollout.critic_input).flatten(0, 1)
     before_final = None
     if policy.config.recurrent:
-        pieces, length = Pieces(first, len(first)), rollout.chunk_length
-        index, sizes, _ = pieces.rows()
-        place = np.argsort(index)  # where a moment stands in packed order
-        start = _starts(rollout.critic_hidden, pieces, first, len(first)).to(policy.device)
+        segments, length = Segments(first, len(first)), rollout.chunk_length
+        index, sizes, _ = segments.rows()
+        place = np.argsort(index)  # where a time step stands in packed order
+        start = _starts(rollout.critic_hidden, segments, first, len(first)).to(policy.device)
         packed = policy.values(x[index], start, sizes)
         out, after = (cast(Tensor, y)[place].unflatten(0, first.shape) for y in packed)
         chunks = torch.arange(length, len(first), length)
@@ -53,19 +53,19 @@ def _like(x: Tensor, other: Tensor) -> Tensor:
     return x.reshape(*x.shape, *[1] * (other.ndim - x.ndim))
 
 
-def _starts(hidden: Tensor, pieces: Pieces, first: np.ndarray, length: int) -> Tensor:
-    "The hidden state before every piece: the stored one at a chunk, zeros where an episode begins."
-    t, lane = pieces.t, pieces.lane
+def _starts(hidden: Tensor, segments: Segments, first: np.ndarray, length: int) -> Tensor:
+    "The hidden state before every segment: the stored one at a chunk, zeros where an episode begins."
+    t, lane = segments.t, segments.lane
     stored = hidden[t // length, lane]
     return stored * _like(torch.from_numpy((t % length == 0) & ~first[t, lane]), stored)
 
 # %% ../../nbs/mappo/75_learner.ipynb #b12b2aba
 @dataclass(frozen=True)
 class Batch:
-    "Moments to train on; R of them, in the order of `sizes`."
+    "Time steps to train on; R of them, in the order of `sizes`."
 
     actor_input: Tensor  # [R, A, D] prepared
-    available: Tensor  # [R, A, N] bool
+    available_actions: Tensor  # [R, A, N] bool
     alive: Tensor  # [R, A] 1 where alive
     actions: Tensor  # [R, A]
     old_log_prob: Tensor  # [R, A]
@@ -77,11 +77,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Sequences:
-    "How the moments of a batch follow each other; all None without a GRU."
+    "How the time steps of a batch follow each other; all None without a GRU."
 
-    actor_hidden: Tensor | None  # [S, A, H] before the first moment of every piece
+    actor_hidden: Tensor | None  # [S, A, H] before the first time step of every segment
     critic_hidden: Tensor | None  # [S, H] or [S, A, H]
-    sizes: list[int] | None  # pieces that have a k-th moment
+    sizes: list[int] | None  # segments that have a k-th time step
 
 
 class Batches:
@@ -104,19 +104,19 @@ class Batches:
         if c.normalise_advantages: each = normalise_advantages(each, rollout.alive)
         self.values = units[0][:-1]  # in units of reward, before any update
         self.whole = Batch(*(x.to(policy.device).flatten(0, 1) for x in (
-            policy.prepare(rollout.actor_input), rollout.available, rollout.alive, rollout.actions, rollout.log_prob,
-            each, policy.prepare(rollout.critic_input[:-1]), value[:-1], returns)))
+            policy.prepare(rollout.actor_input), rollout.available_actions, rollout.alive, rollout.actions,
+            rollout.log_prob, each, policy.prepare(rollout.critic_input[:-1]), value[:-1], returns)))
         length, first = (rollout.chunk_length if c.recurrent else 1), rollout.np.first[:-1]
-        self.pieces = Pieces(first, length)
-        self.hidden = [_starts(h, self.pieces, first, length) for h in (rollout.actor_hidden, rollout.critic_hidden)]
+        self.segments = Segments(first, length)
+        self.hidden = [_starts(h, self.segments, first, length) for h in (rollout.actor_hidden, rollout.critic_hidden)]
         self.recurrent, self.device = c.recurrent, policy.device
 
     def take(
         self,
-        which: np.ndarray,  # pieces
-    ) -> tuple[Batch, Sequences]: # their moments, and how they follow each other
-        "Some pieces as a batch; no copy where they lie side by side."
-        index, sizes, which = self.pieces.rows(which)
+        which: np.ndarray,  # segments
+    ) -> tuple[Batch, Sequences]: # their time steps, and how they follow each other
+        "Some segments as a batch; no copy where they lie side by side."
+        index, sizes, which = self.segments.rows(which)
         low, high = int(index[0]), int(index[-1]) + 1
         side_by_side = not self.recurrent and high - low == len(index)
         rows: Any = slice(low, high) if side_by_side else torch.from_numpy(index).to(self.device)
@@ -127,7 +127,7 @@ class Batches:
 
 # %% ../../nbs/mappo/75_learner.ipynb #2f477036
 PROBES = ("ratio_0", "value_0")  # largest |ratio - 1|, and change of a value, before the first step: both have to be 0
-CACHE_ROWS = 10_240  # agent-moments whose activations (64 wide) stay in a CPU's cache
+CACHE_ROWS = 10_240  # agent-steps whose activations (64 wide) stay in a CPU's cache
 
 
 class Learner:
@@ -157,10 +157,10 @@ class Learner:
     ) -> dict[str, float]: # means over all optimiser steps; the probes are of the first
         "All epochs over one rollout."
         batches, c = Batches(self.policy, rollout), self.config
-        parts = self.check_parts(rollout, len(batches.pieces))
+        parts = self.check_parts(rollout, len(batches.segments))
         random, rows = stream(c.seed, "minibatch", self.iteration), []
         self._units = self.policy.value_norm.mean, self.policy.value_norm.std  # of the old values
-        order = np.arange(len(batches.pieces))
+        order = np.arange(len(batches.segments))
         dealt: list[list[tuple[Batch, Sequences]]] = []
         for _ in range(c.epochs):
             if c.minibatches > 1: order = random.permutation(order)
@@ -177,12 +177,12 @@ class Learner:
     def check_parts(
         self,
         rollout: Rollout,  # of the sizes that will come
-        pieces: int,  # moments, or with a GRU chunks, to deal out
+        segments: int,  # time steps, or with a GRU chunks, to deal out
     ) -> int: # parts of a minibatch
-        "How many parts a minibatch is cut into; more minibatches and parts than pieces are a `ValueError`."
+        "How many parts a minibatch is cut into; more minibatches and parts than segments are a `ValueError`."
         parts = self.config.accumulate or self._fitting(rollout)
-        if (n := self.config.minibatches * parts) > pieces:
-            raise ValueError(f"minibatches: expected at most {pieces} (times accumulate), got {n}")
+        if (n := self.config.minibatches * parts) > segments:
+            raise ValueError(f"minibatches: expected at most {segments} (times accumulate), got {n}")
         return parts
 
     def _fitting(self, rollout: Rollout) -> int:
@@ -211,7 +211,7 @@ class Learner:
     def _actor(self, b: Batch, s: Sequences, total: Tensor) -> dict[str, float]:
         "Gradient of the actor's loss, a part's share of the minibatch."
         with self._mixed(): logits = self.policy.actor(b.actor_input, s.actor_hidden, s.sizes)[0]
-        log_probs = masked_log_softmax(logits.to(b.old_log_prob.dtype), b.available)
+        log_probs = masked_log_softmax(logits.to(b.old_log_prob.dtype), b.available_actions)
         log_prob = log_probs.gather(-1, b.actions[..., None]).squeeze(-1)
         loss, ratio = policy_loss(log_prob, b.old_log_prob, b.advantage, b.alive, self.config.clip, total)
         spread = masked_mean(entropy(log_probs), b.alive, total)

@@ -96,10 +96,10 @@ class Network(nn.Module):
 
     def forward(
         self,
-        x: Tensor,  # [R, ..., D] moments, packed if recurrent
-        hidden: Tensor | None = None,  # [S, ..., H] before the first moment of every sequence; None: zeros
-        sizes: Sequence[int] | None = None,  # sequences that have a k-th moment, their sum is R; None: one step, S = R
-    ) -> tuple[Tensor, Tensor | None]: # outputs [R, ..., outputs], hidden states after every moment [R, ..., H]
+        x: Tensor,  # [R, ..., D] time steps, packed if recurrent
+        hidden: Tensor | None = None,  # [S, ..., H] before the first time step of every sequence; None: zeros
+        sizes: Sequence[int] | None = None,  # sequences with a k-th time step, their sum is R; None: one step, S = R
+    ) -> tuple[Tensor, Tensor | None]: # outputs [R, ..., outputs], hidden states after every time step [R, ..., H]
         "Evaluate rows, or sequences of rows."
         y = self.features(x)
         if self.gru is None: return self.head(y), None
@@ -137,10 +137,10 @@ class PerAgent(nn.Module):
 # %% ../../nbs/mappo/30_networks.ipynb #b765145f
 def masked_log_softmax(
     logits: Tensor,  # [..., N]
-    available: Tensor,  # [..., N] bool; at least one action a row
+    available_actions: Tensor,  # [..., N] bool; at least one action a row
 ) -> Tensor: # [..., N] log-probabilities; about -1e10 where not available
     "Log-probabilities of the available actions."
-    masked = logits.masked_fill(~available, -1e10).movedim(-1, 0).contiguous()
+    masked = logits.masked_fill(~available_actions, -1e10).movedim(-1, 0).contiguous()
     return F.log_softmax(masked, 0).movedim(0, -1)
 
 

@@ -34,7 +34,7 @@ class Probe:
         "What the agents see: the cue, unless a probe says otherwise."
         return np.repeat(self.lanes["cue"][:, None, None], self.n_agents, 1).astype(np.float32)
 
-    def available(self) -> np.ndarray: # [E, A, N] bool
+    def available_actions(self) -> np.ndarray: # [E, A, N] bool
         "What the agents may do: everything, unless a probe says otherwise."
         return np.ones((self.n_envs, self.n_agents, self.n_actions), bool)
 
@@ -48,7 +48,7 @@ class Probe:
     def reset(
         self,
         seed: int | None = None,  # None: go on with the keys of before
-    ) -> TimeStep: # the first moment
+    ) -> TimeStep: # the first time step
         "Begin a new episode in every lane."
         E = self.n_envs
         if seed is not None:
@@ -56,7 +56,7 @@ class Probe:
                           "t": np.zeros(E, np.int32), "cue": np.zeros(E, np.int64), "returns": np.zeros(E),
                           "last": np.full((E, self.n_agents), -1)}
         self._begin(np.ones(E, bool))
-        return self._moment()
+        return self._time_step()
 
     def _begin(self, mask: np.ndarray) -> None:
         "Start a new episode where `mask` [E]: the cue is +1 or -1."
@@ -67,34 +67,34 @@ class Probe:
         s["t"], s["returns"] = np.where(mask, 0, s["t"]).astype(np.int32), np.where(mask, 0, s["returns"])
         s["last"] = np.where(mask[:, None], -1, s["last"])
 
-    def _moment(self, **ended) -> TimeStep:
-        "The current moment; `ended` holds what the step just made brought about."
+    def _time_step(self, **ended) -> TimeStep:
+        "The current time step; `ended` holds what the step just made brought about."
         E, A = self.n_envs, self.n_agents
         obs, no = self.observe(), np.zeros(E, bool)
         state, zero = obs.reshape(E, -1), np.zeros(E, np.int32)
         values = dict(reward=np.zeros(E, np.float32), terminated=no, truncated=no, won=no, dead_allies=zero,
                       dead_enemies=zero, episode_return=np.zeros(E), episode_length=zero, final_obs=obs,
                       final_state=state, final_alive=np.ones((E, A), bool))
-        return TimeStep(obs=obs, state=state, available_actions=self.available(), alive=np.ones((E, A), bool),
+        return TimeStep(obs=obs, state=state, available_actions=self.available_actions(), alive=np.ones((E, A), bool),
                         **(values | ended))
 
     def step(
         self,
         actions: np.ndarray,  # [E, A] integers
-    ) -> TimeStep: # the next moment
+    ) -> TimeStep: # the next time step
         "Play one step; an unavailable action is a `ValueError`."
         actions, s = np.asarray(actions), self.lanes
         shape, high = (self.n_envs, self.n_agents), self.n_actions - 1
         if actions.shape != shape or (actions < 0).any() or (actions > high).any():
             raise ValueError(f"actions: expected {shape} in 0..{high}, got {actions}")
-        if not np.take_along_axis(self.available(), actions[..., None], -1).all():
+        if not np.take_along_axis(self.available_actions(), actions[..., None], -1).all():
             raise ValueError(f"actions: an action is not available: {actions}")
         reward, terminated = self.play(actions)
         s["t"], s["returns"], s["last"] = s["t"] + np.int32(1), s["returns"] + reward, actions.astype(np.int64)
         truncated = ~terminated & (s["t"] >= self.limit)
         final, length, returns = self.observe(), s["t"].copy(), s["returns"].copy()
         self._begin(terminated | truncated)
-        return self._moment(reward=reward.astype(np.float32), terminated=terminated, truncated=truncated,
+        return self._time_step(reward=reward.astype(np.float32), terminated=terminated, truncated=truncated,
                             won=returns >= self.best - 1e-9, episode_return=returns, episode_length=length,
                             final_obs=final, final_state=final.reshape(self.n_envs, -1))
 
@@ -111,7 +111,7 @@ class Probe:
         snapshots: Snapshots,  # as many points as lanes
         lanes: Sequence[int] | None = None,  # None: all
         noise: np.ndarray | None = None,  # [len(lanes)] uint64, new keys
-    ) -> TimeStep: # the moment returned to
+    ) -> TimeStep: # the time step returned to
         "Return to saved points; points of another simulator are a `ValueError`."
         index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes)
         if snapshots.source != type(self).__name__ or len(snapshots) != len(index):
@@ -119,7 +119,7 @@ class Probe:
                              f"got {len(snapshots)} of {snapshots.source}")
         for k, v in self.lanes.items(): v[index] = snapshots.arrays[k]
         if noise is not None: self.lanes["key"][index] = noise
-        return self._moment()
+        return self._time_step()
 
     def fingerprint(
         self,
@@ -189,7 +189,7 @@ class MaskedChoice(Probe):
         "Nothing: the mask has to do it."
         return np.zeros((self.n_envs, 1, 1), np.float32)
 
-    def available(self):
+    def available_actions(self):
         "The cue allows either the even or the odd actions."
         even = np.arange(4) % 2 == 0
         return np.where(self.lanes["cue"][:, None] > 0, even, ~even)[:, None]
@@ -230,7 +230,7 @@ class Endless(Probe):
 
 # %% ../../nbs/mappo/15_probes.ipynb #8e618f88
 class NullEnv:
-    "A world of 2s3z's shape that cycles through 64 pre-drawn moments (for measuring speed only)."
+    "A world of 2s3z's shape that cycles through 64 pre-drawn time steps (for measuring speed only)."
 
     def __init__(
         self,
@@ -245,30 +245,30 @@ class NullEnv:
         self.n_envs, self.length = n_envs, length
         self.obs = rng.standard_normal((64, E, n_agents, obs_size), np.float32)
         self.state = rng.standard_normal((64, E, state_size), np.float32)
-        self.available = np.ones((E, n_agents, n_actions), bool)
-        self.available[..., 0] = False
+        self.available_actions = np.ones((E, n_agents, n_actions), bool)
+        self.available_actions[..., 0] = False
         self.alive, self.ones, self.no = np.ones((E, n_agents), bool), np.ones(E, np.float32), np.zeros(E, bool)
         self.reset()
 
     def reset(
         self,
         seed: int | None = None,  # unused: there is no chance
-    ) -> TimeStep: # the first moment
+    ) -> TimeStep: # the first time step
         "Start again."
         self.t = 0
-        return self._moment(0 * self.ones)
+        return self._time_step(0 * self.ones)
 
     def step(
         self,
         actions: np.ndarray,  # unused
-    ) -> TimeStep: # the next moment
-        "The next of the 64 moments."
+    ) -> TimeStep: # the next time step
+        "The next of the 64 time steps."
         self.t += 1
-        return self._moment(self.ones)
+        return self._time_step(self.ones)
 
-    def _moment(self, reward):
+    def _time_step(self, reward):
         i, end = self.t % 64, self.no | (self.t > 0 and self.t % self.length == 0)
         counts = np.full(self.n_envs, self.length, np.int32)
-        return TimeStep(self.obs[i], self.state[i], self.available, self.alive, reward, end, self.no, self.no, counts,
-                        counts, counts.astype(float), counts, self.obs[i - 1], self.state[i - 1],
+        return TimeStep(self.obs[i], self.state[i], self.available_actions, self.alive, reward, end, self.no, self.no,
+                        counts, counts, counts.astype(float), counts, self.obs[i - 1], self.state[i - 1],
                         self.alive)
