@@ -11,14 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from marl_nb import smac
+from marl_nb.app.commands import field_comments
 from marl_nb.core.cli import main
 from marl_nb.core.results import read_json
-from marl_nb.mappo import MAPPOConfig, MAPPOPolicy
-from marl_nb.mappo.commands import field_comments
+from marl_nb.mappo import MAPPOConfig, MAPPOPolicy, settings
 
 MARL_NB = Path(sys.executable).with_name("marl-nb")
+BRIDGE = """
+name: bridge
+terrain: [..........., .....#....., ..........., .....#....., ...........]
+allies: [{unit: marine, count: 2, at: [2.5, 2.5]}]
+enemies: [{unit: zergling, count: 2, at: [8.5, 2.5]}]
+limit: 40
+"""
 SMALL = ["--hidden-size", "16", "--rollout-steps", "32", "--epochs", "2", "--n-envs", "16", "--eval-envs", "8",
          "--eval-interval", "1024", "--no-progress"]
 
@@ -51,9 +59,64 @@ def test_help_lists_every_field():
     assert "train" in run("--help").stdout and "eval" in run("--help").stdout
 
 
+@pytest.mark.parametrize(("args", "shown"), [
+    ([], ["those of any map, settings ours", "steps of the whole training (default 2000000)"]),
+    (["3m"], ["those of 3m, settings ours", "(default 1000000)", "(default 128)"]),
+    (["27m_vs_30m"], ["those of 27m_vs_30m", "training environment (default 64)", "rollout (default 5)"]),
+    (["5m_vs_6m", "--preset", "published"], ["5m_vs_6m, settings published", "old ones (default 0.05)", "(default 8)"]),
+    (["3m", "--debug"], ["settings for finding mistakes", "hidden layer (default 16)"]),
+])
+def test_help_shows_the_settings_of_the_map(capsys, args, shown):
+    with pytest.raises(SystemExit) as ended: main(["train", *args, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    assert all(part in text for part in shown), text
+
+
+@pytest.mark.parametrize(("args", "named"), [
+    (["5m_vs_6m"], ["clip 0.1,", "actor_lr 0.0005,"]), (["3m", "--gamma", "0.9"], ["gamma 0.9,", "actor_lr 0.001,"]),
+])
+def test_a_run_says_which_settings_it_has(tmp_path, capsys, args, named):
+    small = ["--total-steps", "64", "--rollout-steps", "16", "--n-envs", "4", "--eval-envs", "0", "--epochs", "1"]
+    assert main(["train", *args, *small, "--no-progress", "--out", str(tmp_path / "run")]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{args[0]}: settings ours; 4 lanes of 16 steps\n")
+    assert all(part in text for part in [*named, "total_steps 64"]), text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_told_before_anything_else(tmp_path):
+    done = run("train", "3m", "--device", "cuda", cwd=tmp_path, status=2)
+    assert "device: expected cpu or auto (no GPU was found)" in done.stderr
+    assert done.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_scenario_of_ones_own(tmp_path, capsys, monkeypatch):
+    """Trained, evaluated where its file no longer is, filmed, and refused elsewhere."""
+    def called(*args, status=0):
+        assert main(list(args)) == status
+        return "".join(capsys.readouterr())
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bridge.yaml").write_text(BRIDGE)
+    text = called("train", "bridge.yaml", *SMALL, "--total-steps", "512")
+    assert text.startswith("bridge: settings ours, for any map; 16 lanes of 32 steps\n")
+    (tmp_path / "bridge.yaml").rename(tmp_path / "moved.yaml")
+    args = ["eval", "runs/bridge-seed0", "--episodes", "10", "--replay", "battle.html"]
+    text = called(*args)
+    assert text.startswith("bridge, 10 battles, greedy") and (tmp_path / "battle.html").exists()
+    assert called(*args[:2], "moved.yaml", *args[2:]) == text
+    (tmp_path / "moved.yaml").write_text(BRIDGE.replace("limit: 40", "limit: 41"))
+    assert "the rules of bridge have changed" in called(*args[:2], "moved.yaml", *args[2:], status=2)
+    assert settings("bridge") == settings(smac.scenarios.load(tmp_path / "moved.yaml")) == settings("any other")
+
+
 @pytest.mark.parametrize(("args", "message"), [
     (["train"], "the following arguments are required: SCENARIO"),
     (["train", "nowhere"], "scenario: expected one of 3m"),
+    (["train", "nowhere.yaml"], "nowhere.yaml: no such scenario file"),
+    (["train", "bad.yaml"], "bad.yaml: scenario: "),
+    (["train", "3m", "--stop-win-rate", "0"], "stop_win_rate: expected more than 0 and at most 1"),
     (["train", "3m", "--epochs", "2.5"], "argument --epochs: invalid int value: '2.5'"),
     (["train", "3m", "--gamma", "1.5"], "gamma: expected 0 to 1, got 1.5"),
     (["train", "3m", "--timeout", "ignore"], "timeout: expected one of bootstrap, terminal"),
@@ -70,11 +133,13 @@ def test_help_lists_every_field():
     (["eval", "absent.safetensors"], "absent.safetensors: no such policy file"),
     (["eval", "bad.yaml"], "bad.yaml: not a readable policy file"),
 ])
-def test_mistakes_are_one_line_and_leave_nothing(tmp_path, args, message):
+def test_mistakes_are_one_line_and_leave_nothing(tmp_path, capsys, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("lr: 0.1\n")
-    done = run(*args, cwd=tmp_path, status=2)
-    assert done.stderr.startswith("marl-nb: error: ") and done.stderr.count("\n") == 1, done.stderr
-    assert message in done.stderr and not (tmp_path / "runs").exists()
+    assert main(args) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("marl-nb: error: ") and error.count("\n") == 1, error
+    assert message in error and not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
@@ -112,7 +177,7 @@ def test_resumed_longer_is_the_same_as_at_once(trained, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_with_a_checkpoint_and_resumed(trained, tmp_path, monkeypatch, capsys, number):
     """The first signal ends the run after the iteration, status 128 + number."""
-    from marl_nb.mappo import commands
+    from marl_nb.app import commands
 
     left = [70]
 
@@ -122,10 +187,7 @@ def test_interrupted_with_a_checkpoint_and_resumed(trained, tmp_path, monkeypatc
             if not left[0]: signal.raise_signal(number)
             return super().step(actions)
 
-    def battles(scenario, n_envs, threads):
-        return Battles(smac.scenarios.get(scenario), n_envs, threads=threads)
-
-    monkeypatch.setattr(commands, "_battles", battles)
+    monkeypatch.setattr(commands, "battles", lambda *args: Battles(*args[:2], threads=args[2]))
     args = ["train", "3m", *SMALL, "--total-steps", "2048", "--seed", "3", "--out", str(tmp_path), "--eval-envs", "0"]
     with pytest.raises(SystemExit) as ended: main(args)
     said = capsys.readouterr()
@@ -155,5 +217,4 @@ def test_eval_compares(trained):
     (trained / "copy.safetensors").write_bytes(file.read_bytes())
     text = run("eval", file, "--episodes", "30", "--compare", "copy.safetensors", cwd=trained).stdout
     assert re.search(r"minus the first: \+0.0% \[-\d+.\d%, \+\d+.\d%\]", text), text
-    done = run("eval", "copy.safetensors", cwd=trained, status=2)
-    assert "no config.json beside it names the scenario" in done.stderr
+    assert run("eval", "copy.safetensors", "--episodes", "9", cwd=trained).stdout.startswith("3m, 9 battles")

@@ -29,7 +29,7 @@ from nbdev.doclinks import nbglob
 from nbdev.showdoc import BasicMarkdownRenderer
 
 ROOT = Path(__file__).resolve().parent.parent
-SERIES = ("core", "smac", "mappo", "amal", "counterfactual", "induction", "curriculum", "experiments", "reports")
+SERIES = ("core", "smac", "mappo", "amal", "counterfactual", "induction", "curriculum", "app", "experiments", "reports")
 CODE_OR_MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|(?P<fence>\$\$?)(?P<math>.+?)(?P=fence)", re.S)
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s]+)")
 HREF = re.compile(r"(<a href=')(?![a-z]+:|#)([^']+)")

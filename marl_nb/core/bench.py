@@ -107,7 +107,7 @@ def run(
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "unit", "bar", "holds", "note"])
 
 # %% ../../nbs/core/85_bench.ipynb #e64b0fcd
-_PARTS = ("smac", "mappo", "counterfactual", "induction", "curriculum", "amal")
+_PARTS = ("smac", "mappo", "counterfactual", "induction", "curriculum", "amal", "app")
 GROUPS = {
     **{name: f"marl_nb.{name}.bench" for name in _PARTS},
     "standin": "marl_nb.smac.standin_bench",

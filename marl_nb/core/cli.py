@@ -23,8 +23,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "batch": Command("run a grid of experiment notebooks", "marl_nb.core.batch:command"),
-    "train": Command("train MAPPO on a scenario", "marl_nb.mappo.commands:train_command"),
-    "eval": Command("evaluate, film and compare trained policies", "marl_nb.mappo.commands:eval_command"),
+    "train": Command("train MAPPO on a scenario", "marl_nb.app.commands:train_command"),
+    "eval": Command("evaluate, film and compare trained policies", "marl_nb.app.commands:eval_command"),
+    "zoo": Command("pack the best policies of finished batches into the package", "marl_nb.app.zoo:command"),
     "plot": Command("redraw the curves and tables of a batch", "marl_nb.core.report:plot_command"),
     "report": Command("write the report page of a batch", "marl_nb.core.report:report_command"),
     "bench": Command("measure what the documentation promises", "marl_nb.core.bench:command"),

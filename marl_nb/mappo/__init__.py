@@ -7,12 +7,15 @@ __all__ = []
 
 # %% ../../nbs/mappo/00_mappo.ipynb #6f48264c
 from .algorithm import BaseMAAlgorithm
+from .comparison import compare
 from .config import MAPPOConfig
 from .evaluation import EvalResult, evaluate
 from .learner import Learner
 from .mappo_algorithm import MAPPO
 from .policy import MAPPOPolicy
+from .presets import settings
 from .training import TrainResult, train
+from .zoo import pretrained
 
 __all__ = ["MAPPO", "BaseMAAlgorithm", "EvalResult", "Learner", "MAPPOConfig", "MAPPOPolicy", "TrainResult",
-           "evaluate", "train"]
+           "compare", "evaluate", "pretrained", "settings", "train"]

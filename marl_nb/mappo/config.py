@@ -6,7 +6,7 @@
 __all__ = ['CHOICES', 'MAPPOConfig']
 
 # %% ../../nbs/mappo/10_config.ipynb #a09775c5
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ..core.config import check_types
 
@@ -69,6 +69,12 @@ class MAPPOConfig:
     precision: str = "float32"  # "bfloat16" runs matrix products of the update in mixed precision
     compile: bool = False  # compile the networks with torch.compile; with a GRU it gives up and goes on uncompiled
 
+    def __new__(cls, *args, **options):
+        if unknown := sorted(set(options) - {f.name for f in fields(cls)}):
+            known = ", ".join(f.name for f in fields(cls))
+            raise ValueError(f"MAPPOConfig: unknown field {', '.join(map(repr, unknown))}; known fields: {known}")
+        return super().__new__(cls)
+
     def __post_init__(self):
         check_types(self)
         _check_range(self, ("total_steps", "rollout_steps", "epochs", "minibatches", "hidden_size",
@@ -76,11 +82,14 @@ class MAPPOConfig:
                             "checkpoint_interval", "threads", "stop_evaluations"), 1)
         _check_range(self, ("seed", "hidden_layers", "entropy_coefficient", "accumulate",
                             "checkpoint_episodes"), 0)
-        _check_range(self, ("gamma", "gae_lambda", "value_norm_decay", "stop_win_rate"), 0, 1)
+        _check_range(self, ("gamma", "gae_lambda", "value_norm_decay"), 0, 1)
         for name in ("clip", "huber_delta", "actor_lr", "critic_lr", "adam_eps", "max_grad_norm", "policy_gain"):
             value = getattr(self, name)
             if not value > 0: raise ValueError(f"{name}: expected more than 0, got {value!r}")
         for name, allowed in CHOICES.items(): _check_choice(self, name, allowed)
+        if not 0 < self.stop_win_rate <= 1:
+            raise ValueError("stop_win_rate: expected more than 0 and at most 1 (1: never), got "
+                             f"{self.stop_win_rate!r}")
         if self.value_norm_decay == 1: raise ValueError("value_norm_decay: expected less than 1, got 1.0")
         if self.recurrent and self.rollout_steps % self.chunk_length:
             raise ValueError(f"chunk_length: expected a divisor of rollout_steps {self.rollout_steps}, "

@@ -57,7 +57,7 @@ def moment(
                     final_state=state, final_alive=alive)
 
 # %% ../../nbs/mappo/82_mappo_algorithm.ipynb #3ef7cb5c
-KEYS = ("sizes", "config", "columns", "algorithm", "scenario", "n_envs")  # of a run's config.json; the first is needed
+KEYS = ("sizes", "config", "columns", "algorithm", "scenario", "identity", "n_envs")  # of config.json; sizes are needed
 
 
 class MAPPO(BaseMAAlgorithm):

@@ -23,6 +23,7 @@ from ..core.protocols import Capabilities, Snapshots, TimeStep
 from ..core.seeding import check_seed, child_seed, lane_keys
 from . import scenarios
 from .features import obs_feature_names, state_feature_names
+from .identity import identity
 from marl_nb.smac.observation import (
     GOES_ON,
     LOST,
@@ -460,6 +461,11 @@ class BattleEnv:
     def state_feature_names(self) -> list[str]:
         "A name for every column of the state."
         return state_feature_names(self.scenario, self.options)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        "Scenario, options and a digest of the rules: what a policy trained here has to find again."
+        return identity(self.scenario, self.options)
 
     @cached_property
     def _source(self) -> str:
