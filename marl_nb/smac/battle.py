@@ -24,7 +24,7 @@ SHIELD_DELAY = 10 * LOOPS_PER_SECOND  # game loops without damage until a shield
 PUSHED = 4  # idle friends in a row that a walking unit pushes along
 ARC = math.cos(math.radians(11.25))  # a unit looks at what is within this angle (cosine) of straight ahead
 
-# %% ../../nbs/smac/30_battle.ipynb #cd13f3fe
+# %% ../../nbs/smac/30_battle.ipynb #448eb848
 @kernel
 def walkable(r, layer, x, y):
     "Whether a unit of that layer can be in the cell of (x, y)."
@@ -62,7 +62,7 @@ def try_step(r, s, i, dx, dy):
         s.y[i] = y
     return other
 
-
+# %% ../../nbs/smac/30_battle.ipynb #d162026a
 @kernel
 def within(s, i, j, reach):
     "Whether two units are at most `reach` cells apart, from edge to edge."
@@ -81,7 +81,7 @@ def way_point(r, s, i, goal_x, goal_y):
     if c == there: return goal_x, goal_y
     return r.cells[c, 0] + 0.5, r.cells[c, 1] + 0.5
 
-
+# %% ../../nbs/smac/30_battle.ipynb #cd4cf7dc
 @kernel
 def turn(r, s, i, dx, dy):
     "Turn unit `i` towards (dx, dy) for a game loop; whether it now looks there, give or take `ARC`."
@@ -97,7 +97,7 @@ def turn(r, s, i, dx, dy):
     u.face_x, u.face_y = c * u.face_x - t * u.face_y, t * u.face_x + c * u.face_y
     return u.face_x * ux + u.face_y * uy >= ARC
 
-
+# %% ../../nbs/smac/30_battle.ipynb #bba8a543
 @kernel
 def stride(r, s, i):
     "Cells unit `i` can walk in this game loop."
@@ -137,7 +137,7 @@ def walk(r, s, i, goal_x, goal_y):
         walk_round(r, s, i, other, dx, dy)
     return other
 
-
+# %% ../../nbs/smac/30_battle.ipynb #736128b3
 @kernel
 def push(r, s, i, dx, dy):
     "Push unit `i` by (dx, dy), if it has nothing to do, or the last of such friends in a row; whether somebody moved."
@@ -150,7 +150,7 @@ def push(r, s, i, dx, dy):
         j = other
     return False
 
-
+# %% ../../nbs/smac/30_battle.ipynb #a450eb89
 @kernel
 def walk_round(r, s, i, other, dx, dy):
     "Step aside from unit `other`, who is in the way of the step (dx, dy), or rest."
@@ -169,7 +169,7 @@ def walk_round(r, s, i, other, dx, dy):
     u.waited = -PATIENCE
     u.walking = 0
 
-# %% ../../nbs/smac/30_battle.ipynb #24242523
+# %% ../../nbs/smac/30_battle.ipynb #7dc3cad1
 @kernel
 def opponents(r, i):
     "First and last (excluded) slot of the other side."
@@ -201,7 +201,7 @@ def die(r, s, j):
     s.unit[j].target = -1
     s.unit[j].strikes = -1 if r.kinds[s.unit[j].kind].splash == SUICIDE else 0
 
-
+# %% ../../nbs/smac/30_battle.ipynb #435810c4
 @kernel
 def burn(r, s, i, j):
     "The colossus' beam: `hit` all others on a line across the line of fire, centred on the target."
@@ -227,7 +227,7 @@ def strike(r, s, i, j):
     for _ in range(1 if r.kinds[k].gap > 0.0 else r.kinds[k].attacks):
         if s.health[j] > 0.0: hit(r, s, i, j)
 
-
+# %% ../../nbs/smac/30_battle.ipynb #38671e0d
 @kernel
 def launch(r, s, i, j):
     "Unit `i` sends a missile after unit `j`."
@@ -255,7 +255,7 @@ def fly(r, s, i):
         u.missile_x += dx * step / distance
         u.missile_y += dy * step / distance
 
-
+# %% ../../nbs/smac/30_battle.ipynb #f663bb03
 @kernel
 def explode(r, s):
     "Explosions of this game loop, and those that they set off."
@@ -272,7 +272,7 @@ def explode(r, s):
                 if dx * dx + dy * dy <= reach * reach: hit(r, s, i, t)
         i = 0
 
-# %% ../../nbs/smac/30_battle.ipynb #6b19b4e1
+# %% ../../nbs/smac/30_battle.ipynb #f127db3a
 @kernel
 def shoot(r, s, i, j):
     "The shot goes off."
@@ -299,7 +299,7 @@ def forget_attack(s, i):
     s.unit[i].windup = 0.0
     s.unit[i].strikes = 0
 
-
+# %% ../../nbs/smac/30_battle.ipynb #632d5025
 @kernel
 def needs_healing(r, s, j):
     "Whether a medivac could heal unit `j`."
@@ -326,7 +326,7 @@ def heal(r, s, i, j):
             s.unit[i].shot_target = j
             s.unit[i].windup = 1.0
 
-
+# %% ../../nbs/smac/30_battle.ipynb #baf3bc7a
 @kernel
 def fight(r, s, i, j):
     "One game loop of unit `i` against its target `j`: shoot, stand, or follow."
@@ -347,7 +347,7 @@ def fight(r, s, i, j):
         s.unit[i].windup = r.kinds[k].damage_point
         if s.unit[i].windup <= 0.0: shoot(r, s, i, j)
 
-# %% ../../nbs/smac/30_battle.ipynb #2601ed98
+# %% ../../nbs/smac/30_battle.ipynb #9b8e6c23
 @kernel
 def acquire(r, s, i):
     "Update the target of a unit that looks for targets by itself."
@@ -384,7 +384,7 @@ def acquire(r, s, i):
         gap = math.sqrt(closest) - r.kinds[k].scan - s.radius[i] - r.widest
         s.unit[i].quiet = int(min(max(gap / (2.0 * r.fastest) - 1.0, 0.0), 100.0))
 
-
+# %% ../../nbs/smac/30_battle.ipynb #e6f5e344
 @kernel
 def nearest_patient(r, s, i):
     "The nearest friend within scan range that a medivac can heal, or -1."
@@ -398,7 +398,7 @@ def nearest_patient(r, s, i):
         if distance <= nearest: nearest, found = distance, t
     return found
 
-
+# %% ../../nbs/smac/30_battle.ipynb #cc7e1c27
 @kernel
 def update_unit(r, s, i):
     "One game loop of one living unit."
@@ -422,7 +422,7 @@ def update_unit(r, s, i):
             s.unit[i].walking = 0
     else: s.unit[i].walking = 0
 
-
+# %% ../../nbs/smac/30_battle.ipynb #f4b33bb9
 @kernel
 def recover(r, s, i):
     "One game loop of regeneration: shields after ten seconds without damage, zerg health, energy."
@@ -438,7 +438,7 @@ def recover(r, s, i):
         s.unit[i].restored += points
     s.unit[i].energy = min(s.unit[i].energy + r.kinds[k].energy_rate, r.kinds[k].energy_max)
 
-
+# %% ../../nbs/smac/30_battle.ipynb #f2a48043
 @kernel
 def game_loop(r, s, order):
     "One game loop: all cool down and look for targets, then the living are updated in the given order."

@@ -26,6 +26,7 @@ def draw_team(r, s, first, last):
             while k < len(r.kinds) - 1 and left >= r.kinds[k].weight:
                 left -= r.kinds[k].weight
                 k += 1
+            while k > 0 and r.kinds[k].weight == 0.0: k -= 1  # enemies' own kinds stand behind those that are drawn
             s.unit[i].kind = k
             proper |= r.kinds[k].exception == 0
         if proper or last <= first: return

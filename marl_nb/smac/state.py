@@ -22,11 +22,16 @@ from .units import LOOPS_PER_SECOND, Unit, Weapon
 UNIT = np.dtype([
     ("shield", "f8"),  # points
     ("energy", "f8"),  # points
-    ("cooldown", "f8"),  # game loops until the weapon is ready; in (-1, 0] as it becomes ready
+    ("cooldown", "f8"),  # game loops until the weapon is ready; 0 or less: it is
     ("windup", "f8"),  # game loops until the next hit of the attack under way, 0: none; of a medivac 1: it heals
     ("speed", "f8"),  # cells a game loop, of units that accelerate
     ("goal_x", "f8"),  # cells, of MOVE and ATTACK_MOVE
     ("goal_y", "f8"),  # cells
+    ("face_x", "f8"),  # unit vector, where the unit looks
+    ("face_y", "f8"),  # it points south at the beginning
+    ("missile_x", "f8"),  # cells, of the missile in flight
+    ("missile_y", "f8"),  # cells
+    ("missile_speed", "f8"),  # cells a game loop
     ("vitality", "f8"),  # health and shield at the end of the step before
     ("dealt", "f8"),  # damage done to others in this episode, after armor
     ("overkill", "f8"),  # damage suffered in this episode beyond what was left
@@ -48,11 +53,6 @@ UNIT = np.dtype([
     ("fov", "i2"),  # direction the unit looks in, counted from east
     ("favourite", "i2"),  # target of the heuristic player, -1: none
     ("finder", "i2"),  # of an enemy: agent that found it first, -1: nobody
-    ("face_x", "f8"),  # unit vector, where the unit looks
-    ("face_y", "f8"),
-    ("missile_x", "f8"),  # cells, of the missile in flight
-    ("missile_y", "f8"),  # cells
-    ("missile_speed", "f8"),  # cells a game loop
     ("missile_target", "i2"),  # slot the missile flies at, -1: none in flight
     ("blanked", "i2"),  # of an agent: number of enemies blanked by upstream's defect
 ], align=True)

@@ -16,13 +16,13 @@ from typing import Any
 LOOPS_PER_SECOND = 16  # game loops in a second of normal game speed
 LOOPS_PER_STEP = 8  # game loops in one environment step (SMAC's step_mul)
 
-# %% ../../nbs/smac/10_units.ipynb #63d1749c
+# %% ../../nbs/smac/10_units.ipynb #c5dc86f8
 @cache
 def package_data() -> dict:
     "The packaged facts of the SMAC maps: `units`, `terrains`, `scenarios`, `generated`."
     return json.loads(files("marl_nb").joinpath("data/smac.json").read_text(encoding="utf-8"))
 
-
+# %% ../../nbs/smac/10_units.ipynb #438d2b76
 @dataclass(frozen=True)
 class Weapon:
     "A weapon; range is measured from edge to edge."
@@ -49,7 +49,7 @@ class Weapon:
         "True if the target is in one of the weapon's planes; a unit of both planes is in each."
         return target.plane == "both" or target.plane in self.targets
 
-
+# %% ../../nbs/smac/10_units.ipynb #26505591
 @dataclass(frozen=True)
 class Unit:
     "A unit type with the values it has in SMAC's battles."
@@ -87,7 +87,7 @@ class Unit:
         "Whether the unit flies: it knows no walls and collides with flyers alone."
         return self.plane == "air"
 
-
+# %% ../../nbs/smac/10_units.ipynb #5b907180
 def _tuples(facts: Mapping) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
 
