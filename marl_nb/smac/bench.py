@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SMAX', 'SMAX_SCRIPT', 'ROWS', 'random_actions', 'random_play', 'steps_per_second', 'import_seconds', 'thread_speedup',
-           'api_microseconds', 'snapshot_microseconds', 'gigabytes', 'against_smax']
+           'api_microseconds', 'snapshot_microseconds', 'gigabytes', 'maps_within', 'against_smax']
 
 # %% ../../nbs/smac/90_bench.ipynb #89f906d8
 import subprocess
@@ -18,6 +18,7 @@ from ..core.kernels import kernel
 from ..core.peers import Peer, compare, peer_python
 from ..core.seeding import lane_keys
 from .env import BattleEnv, make
+from .real import within_tolerance
 from .smac_api import SMACEnv
 from .state import State, lane, random_bits
 
@@ -132,6 +133,14 @@ def gigabytes(
     "Memory of many lanes; it does not vary, so one value is all of them."
     return summary([make(scenario).bytes_per_lane * n_envs / 1e9])
 
+
+def maps_within(
+    column: str,  # length or return
+    episodes: int = 2048,  # a map
+) -> Measurement: # maps; the battles have a fixed seed, so one value is all of them
+    "On how many maps random play is within tolerance of the real game."
+    return summary([sum(c[column].within for c in within_tolerance(episodes).values() if column in c)])
+
 # %% ../../nbs/smac/90_bench.ipynb #f51494ae
 SMAX = ("jaxmarl==0.2.0", "jax==0.10.2")
 SMAX_SCRIPT = """
@@ -206,6 +215,8 @@ ROWS = [
     Row("smac.threads", "smac", thread_speedup, "x", 1.8),
     Row("smac.snapshot", "smac", snapshot_microseconds, "us/lane", 2, "<="),
     Row("smac.memory", "smac", gigabytes, "GB", 1, "<="),
+    Row("smac.fidelity_length", "smac", lambda: maps_within("length"), "maps of 9", 8),
+    Row("smac.fidelity_return", "smac", lambda: maps_within("return"), "maps of 8", 7),
     Row("smac.smax_3m", "smac", lambda: against_smax("3m", 4096, 300, 4096, 50), "x", 10, slow=True),
     Row("smac.smax_2s3z", "smac", lambda: against_smax("2s3z", 4096, 150, 4096, 25), "x", 10, slow=True),
     Row("smac.smax_5m_vs_6m", "smac", lambda: against_smax("5m_vs_6m", 4096, 150, 1024, 50), "x", 10, slow=True),
