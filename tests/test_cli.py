@@ -9,7 +9,7 @@ MARL_NB = Path(sys.executable).with_name("marl-nb")
 
 
 def run(*args, **env):
-    return subprocess.run([MARL_NB, *args], capture_output=True, text=True, env=os.environ | env, timeout=60)
+    return subprocess.run([MARL_NB, *args], capture_output=True, text=True, env=os.environ | env, timeout=300)
 
 
 def test_help_lists_the_commands_and_imports_no_heavy_library():

@@ -59,7 +59,7 @@ def main(names: Sequence[str]) -> int:
     found = [file for p in paths for file in (sorted(p.rglob("*.ipynb")) if p.is_dir() else [p])]
     found = [file for file in found if ".ipynb_checkpoints" not in file.parts]
     parts = {file: figures(file) for file in found}
-    print(f"{'':36s} {'cells':>6s} {'median':>7s} {'below 50':>9s} {'longest':>8s} {'code above 15':>14s} {'prose':>6s}")
+    print(f"{'':36s}  cells  median  below 50  longest  code above 15  prose")
     for folder in dict.fromkeys(file.parent for file in found):
         inside = {file: f for file, f in parts.items() if file.parent == folder}
         if names:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from checks import APART, ROOT, checks, pytest, recorded, summary
 
-SECONDS = 60.0  # of processor time for tests that did not change themselves; two processes share them
+SECONDS = 40.0  # of processor time for tests that did not change themselves; two processes share them
 
 
 def changed(root: Path) -> list[str]:

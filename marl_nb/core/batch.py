@@ -490,7 +490,7 @@ def _beat(out: Path, runs: Sequence[Run], workers: int, seconds: Sequence[float]
     now = time.time()
     for name, (started, line) in list(found.items())[:8]:
         show(f"  {name}  {now - started:.0f} s" + (f"  {line[:200]}" if line else ""))
-    if not found: show(f"  {len(runs)} runs are waiting for a worker")
+    if not found: show(f"  {len(runs)} runs to go, nothing was heard of them yet")
     elif seconds: show(f"  about {_left(seconds, found.values(), len(runs), workers):.0f} s left for {len(runs)} runs")
 
 
