@@ -89,7 +89,7 @@ def make_value_norm(
         raise ValueError(f"kind: expected running, popart or none, got {kind!r}")
     return NoValueNorm(decay) if kind == "none" else ValueNorm(decay)
 
-
+# %% ../../nbs/mappo/50_value_norm.ipynb #2ad5e976
 @torch.no_grad()
 def pop_art(
     head: nn.Linear,  # the critic's last layer, changed in place
