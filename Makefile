@@ -32,10 +32,7 @@ $(READY): constraints.txt settings.ini setup.py
 	touch $@
 
 demo: $(READY)
-	$(BIN)/marl-nb batch batches/demo.yaml --workers $(WORKERS)
-	$(BIN)/marl-nb plot runs/demo
-	$(BIN)/marl-nb report runs/demo
-	@echo "The report: $(CURDIR)/runs/demo/report.html"
+	$(BIN)/python tools/demo.py --workers $(WORKERS)
 
 check: $(READY)
 	$(BIN)/python tools/check.py

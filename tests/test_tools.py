@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
+import book
 import check
 import checks
 import pytest
 from conftest import longest_first
-from nbformat.v4 import new_code_cell, new_notebook, writes
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 from notebook_runner import run
 
 
@@ -103,3 +104,17 @@ def test_a_run_of_the_exported_module_leaves_exports_out(tmp_path):
     cells = "#| default_exp core.seeding", "#| export\nraise KeyError", "assert stream(0, 'a').random() >= 0"
     assert result(tmp_path, *cells, module="core.seeding") == ""
     assert "KeyError" in result(tmp_path, *cells)
+
+
+def test_figures_of_the_book(tmp_path, capsys):
+    cells = [new_markdown_cell("# T\n\nabc"), new_code_cell("#| export\ndef f():\n\n    return 1"),
+             new_code_cell("#| export\nX = 1"), new_code_cell("\n".join(["y = 1"] * 16)), new_code_cell("")]
+    (tmp_path / "a.ipynb").write_text(writes(new_notebook(cells=cells)))
+    f = book.figures(tmp_path / "a.ipynb")
+    assert (f.exported, f.code, f.prose) == ([4], [4, 2, 16], 8)
+    assert f.characters == 8 + sum(len(c.source) for c in cells[1:])
+    assert book.together([f, f]).exported == [4, 4] and book.together([f, f]).prose == 16
+    (tmp_path / "b.ipynb").write_text(writes(new_notebook(cells=[new_code_cell("#| export\nclass A:" + "\n" * 99)])))
+    assert book.main([str(tmp_path)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1].split()
+    assert last[:5] == ["together", "2", "52", "50%", "100"] and last[5] == "50%"  # 2 of 4 code cells are above 15 lines

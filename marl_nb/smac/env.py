@@ -176,9 +176,10 @@ def sane(r, states):
             u = s.unit[i]
             total += s.x[i] + s.y[i] + s.health[i] + s.radius[i] + s.separation[i] + u.shield + u.energy
             total += u.cooldown + u.windup + u.speed + u.goal_x + u.goal_y + u.vitality
-            total += u.attack_prob + u.health_level + u.health_shown
+            total += u.attack_prob + u.health_level + u.health_shown + u.missile_x + u.missile_y + u.missile_speed
             if not (0.0 <= s.x[i] < r.width and 0.0 <= s.y[i] < r.height): return False
             if min(u.target, u.shot_target, u.favourite, u.finder) < -1 or not 0 <= u.blanked <= units: return False
+            if u.missile_target < -1 or u.missile_target >= units: return False
             if max(u.target, u.shot_target, u.favourite, u.finder) >= units or not 0 <= u.order <= 3: return False
             if u.kind >= len(r.kinds) or not 0 <= u.fov < len(r.directions): return False
         if not abs(total) < 1e300: return False

@@ -17,7 +17,7 @@ from .scenarios import Scenario
 from .state import compile_rules
 
 # %% ../../nbs/smac/48_identity.ipynb #86cc1fcf
-RULES_VERSION = 1  # raised whenever a battle goes another way with the same numbers
+RULES_VERSION = 2  # raised whenever a battle goes another way with the same numbers
 DERIVED = ("hops", "cells", "cell_index", "goal_index")  # fields of `Rules` that follow from `grid`
 
 

@@ -13,7 +13,7 @@ from ..core.kernels import kernel
 from .battle import die, forget_attack, game_loops, needs_healing
 from .sight import EAST, N_MOVES, NO_OP, NORTH, SOUTH, STOP, WEST, first_attack, reaches, sides, target_slot
 from .start import ATTACK, ATTACK_MOVE, IDLE, MOVE
-from .state import CANNOT, HUNT, random_uniform
+from .state import CANNOT, GROUP, HUNT, random_uniform
 from .units import LOOPS_PER_STEP
 
 LOOPS_BEFORE_CULLING = 6  # game loops until units below their health level are killed (SMACv2)
@@ -94,7 +94,7 @@ def give_orders(r, o, s, team, actions):
 # %% ../../nbs/smac/35_orders.ipynb #59525a98
 @kernel
 def hunt(r, s):
-    "Send idle enemies against the nearest ally."
+    "Send idle enemies against the nearest ally: right at it, or to where it is, attacking what they meet (GROUP)."
     for i in range(r.n_agents, r.n_agents + r.n_enemies):
         if s.health[i] <= 0.0 or s.unit[i].order != IDLE or s.unit[i].target >= 0: continue
         nearest, found = math.inf, -1
@@ -103,7 +103,8 @@ def hunt(r, s):
             if s.health[a] > 0.0 and dx * dx + dy * dy < nearest: nearest, found = dx * dx + dy * dy, a
         if found < 0: return
         s.unit[i].order, s.unit[i].goal_x, s.unit[i].goal_y = ATTACK_MOVE, s.x[found], s.y[found]
-        if r.threat[s.unit[i].kind, s.unit[found].kind] != CANNOT: s.unit[i].order, s.unit[i].target = ATTACK, found
+        if r.enemy_order == HUNT and r.threat[s.unit[i].kind, s.unit[found].kind] != CANNOT:
+            s.unit[i].order, s.unit[i].target = ATTACK, found
 
 
 @kernel
@@ -122,7 +123,7 @@ def advance(r, o, s, slots, actions, opponent_actions):
     for i in range(len(s.x)): s.unit[i].shot_target = -1
     give_orders(r, o, s, 0, actions)
     if r.sides == 2: give_orders(r, o, s, 1, opponent_actions)
-    elif r.enemy_order == HUNT: hunt(r, s)
+    elif r.enemy_order >= GROUP: hunt(r, s)
     loops = LOOPS_BEFORE_CULLING if r.stochastic_health else LOOPS_PER_STEP
     for first in range(0, LOOPS_PER_STEP, loops):
         if first > 0: cull(r, s)

@@ -124,9 +124,12 @@ class Scenario:
 
     @property
     def kinds(self) -> tuple[Unit, ...]:
-        "The unit types that can occur, sorted by name."
-        if self.generation: return self.generation.units
-        return tuple(u for _, u in sorted({s.unit.name: s.unit for s in self.allies + self.enemies}.items()))
+        "The unit types that can occur, sorted by name; then enemies' that differ from the allies' of that name."
+        if self.generation: own, other = self.generation.units, tuple(u.as_enemy for u in self.generation.units)
+        else: own, other = (tuple({s.unit.name: s.unit for s in team}.values()) for team in (self.allies, self.enemies))
+        named = {u.name: u for u in other + own}
+        first = tuple(named[name] for name in sorted(named))
+        return first + tuple(u for u in other if u not in first)
 
     @property
     def type_columns(self) -> np.ndarray:
@@ -256,8 +259,13 @@ def _ground(name: str) -> dict[str, Any]:
     return {"size": tuple(t["size"]), "pathing": tuple(t["pathing"]), "cliff_level": tuple(t["cliff_level"])}
 
 
+def _unit_of(side: str, name: str, known: Mapping[str, Unit] = UNITS) -> Unit:
+    "The unit that one side has under a name."
+    return known[name] if side == "allies" else known[name].as_enemy
+
+
 def _fixed(name: str, facts: dict) -> Scenario:
-    team = lambda side: tuple(Spawn(unit(s["unit"]), s["count"], tuple(s["at"])) for s in facts[side])
+    team = lambda side: tuple(Spawn(_unit_of(side, s["unit"]), s["count"], tuple(s["at"])) for s in facts[side])
     allies, enemies = (tuple(o) for o in facts.get("type_order", ((), ())))
     return Scenario(
         name=name, **_ground(facts["terrain"]), limit=facts["limit"], races=tuple(facts["races"]),
@@ -430,7 +438,7 @@ def _types(facts: Mapping[str, Any]) -> dict[str, Unit]:
         if weapon is not None:
             _need(made.weapon is not None, f"{where}.weapon", f"nothing, since a {base} has no weapon", weapon)
             made = dataclasses.replace(made, weapon=_changed(f"{where}.weapon", made.weapon, weapon))
-        known[name] = dataclasses.replace(made, name=name)
+        known[name] = dataclasses.replace(made, name=name, standard={})
     return known
 
 # %% ../../nbs/smac/20_scenarios.ipynb #1d1c0d8d
@@ -453,7 +461,7 @@ def _team(side: str, groups: tuple, known: dict[str, Unit], size: tuple[int, int
         _need(bool(g.at) != bool(g.positions), where, "either `at` or `positions`", sorted(facts))
         _need(not g.positions or "count" not in facts, f"{where}.count", "nothing beside `positions`", g.count)
         places = [(f"{where}.positions[{k}]", p) for k, p in enumerate(g.positions)] or [(f"{where}.at", g.at)]
-        found += [(at, bool(g.positions), Spawn(known[g.unit], g.count, _point(at, p, size))) for at, p in places]
+        found += [(at, bool(g.positions), Spawn(_unit_of(side, g.unit, known), g.count, _point(at, p, size))) for at, p in places]
     _need(any(s.unit.weapon for *_, s in found), side, "at least one unit with a weapon", found[0][2].unit.name)
     return found
 

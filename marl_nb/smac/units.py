@@ -8,7 +8,7 @@ __all__ = ['LOOPS_PER_SECOND', 'LOOPS_PER_STEP', 'UNITS', 'package_data', 'Weapo
 # %% ../../nbs/smac/10_units.ipynb #0747972d
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 LOOPS_PER_SECOND = 16  # game loops in a second of normal game speed
 LOOPS_PER_STEP = 8  # game loops in one environment step (SMAC's step_mul)
 
-# %% ../../nbs/smac/10_units.ipynb #63d1749c
+# %% ../../nbs/smac/10_units.ipynb #c5dc86f8
 @cache
 def package_data() -> dict:
     "The packaged facts of the SMAC maps: `units`, `terrains`, `scenarios`, `generated`."
     return json.loads(files("marl_nb").joinpath("data/smac.json").read_text(encoding="utf-8"))
 
-
+# %% ../../nbs/smac/10_units.ipynb #438d2b76
 @dataclass(frozen=True)
 class Weapon:
     "A weapon; range is measured from edge to edge."
@@ -39,6 +39,8 @@ class Weapon:
     min_scan_range: float = 5.0  # cells within which targets are looked for, if the range is shorter
     melee_range: float | None = None  # range of a second, melee weapon with the same damage
     splash: Mapping | None = None  # area of effect
+    missile_speed: float = 0.0  # cells a second with which a shot sets off, 0: it hits at once
+    missile_acceleration: float = 0.0  # cells a second squared
 
     def reaches(
         self,
@@ -47,10 +49,10 @@ class Weapon:
         "True if the target is in one of the weapon's planes; a unit of both planes is in each."
         return target.plane == "both" or target.plane in self.targets
 
-
+# %% ../../nbs/smac/10_units.ipynb #26505591
 @dataclass(frozen=True)
 class Unit:
-    "A unit type with StarCraft II's Liberty values."
+    "A unit type with the values it has in SMAC's battles."
 
     name: str
     race: str  # T, P or Z
@@ -64,6 +66,7 @@ class Unit:
     cooldown_norm: float  # SMAC divides the weapon cooldown in the state by this many game loops
     weapon: Weapon | None = None
     shield: float = 0.0
+    turning: float = 999.84  # degrees a second
     health_regeneration: float = 0.0  # points a second
     plane: str = "ground"  # ground, air or both
     walks_cliffs: bool = False  # steps from one plateau to the next
@@ -72,13 +75,19 @@ class Unit:
     acceleration: float | None = None  # cells a second squared; None: instant
     energy: tuple[float, float, float] | None = None  # start, maximum, points a second
     heal: Mapping | None = None
+    standard: Mapping = field(default_factory=dict)  # what differs in the game's own unit, which enemies are
+
+    @property
+    def as_enemy(self) -> "Unit":
+        "The game's own unit of this type; SMAC's allies are units of its maps, with some other values."
+        return replace(self, **self.standard, standard={}) if self.standard else self
 
     @property
     def air(self) -> bool:
         "Whether the unit flies: it knows no walls and collides with flyers alone."
         return self.plane == "air"
 
-
+# %% ../../nbs/smac/10_units.ipynb #5b907180
 def _tuples(facts: Mapping) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
 
