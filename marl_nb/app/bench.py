@@ -47,7 +47,7 @@ def seconds_to(
         if t.due(50_000) and t.evaluate()["win_rate"] >= win_rate: return time.perf_counter() - start
     return float("inf")
 
-
+# %% ../../nbs/app/30_bench.ipynb #e03403be
 def time_to_90(
     scenario: str,  # name of a map
     seeds: int = 5,  # runs

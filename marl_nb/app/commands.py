@@ -50,7 +50,7 @@ def _numbers(kind: type) -> Any:
     read.__name__ = kind.__name__  # argparse names it in errors
     return read
 
-
+# %% ../../nbs/app/10_commands.ipynb #d8aff344
 def add_fields(
     parser: argparse.ArgumentParser,  # gets a group of options
     config: Any,  # an instance of a dataclass with fields of type int, float, bool or str
@@ -104,7 +104,7 @@ class Plan(NamedTuple):
     named: dict[str, Any]  # the fields that the settings, a file or an option named, with their values
     settings: str  # where the settings come from
 
-
+# %% ../../nbs/app/10_commands.ipynb #dadc5cc9
 def base_settings(
     scenario: Scenario | None,  # None: any map
     preset: str | None,  # "ours" or "published", None: ours
@@ -121,7 +121,7 @@ def base_settings(
     return Plan(config, n_envs, {k: v for k, v in row.items() if k != "n_envs"},
                 preset if name in maps(preset) else f"{preset}, for any map")
 
-
+# %% ../../nbs/app/10_commands.ipynb #4eda10fd
 def plan(
     base: Plan,  # settings of the map
     args: Mapping[str, Any],  # options given: `config` (a file), `n_envs`, fields of `MAPPOConfig`
@@ -159,7 +159,7 @@ def train_parser(
     add_fields(parser, base.config)
     return parser
 
-
+# %% ../../nbs/app/10_commands.ipynb #1d8fb243
 HELP = ("-h", "--help")
 
 
@@ -222,7 +222,7 @@ def find_policy(
         raise FileNotFoundError(f"{file}: no such policy file; policies by name: {', '.join(zoo_files()) or 'none'}")
     return str(file), MAPPOPolicy.load(file)
 
-
+# %% ../../nbs/app/10_commands.ipynb #2861b7b6
 def world_of(
     policy: MAPPOPolicy,  # trained
     name: str,  # its file, or its name in the zoo
@@ -252,7 +252,7 @@ def eval_parser() -> argparse.ArgumentParser: # of `marl-nb eval`
     parser.add_argument("--compare", metavar="OTHER_POLICY", nargs="+", default=[], help="also play these policies")
     return parser
 
-
+# %% ../../nbs/app/10_commands.ipynb #d5399c1d
 def eval_command(
     argv: Sequence[str],  # arguments after `marl-nb eval`
 ) -> int: # 0

@@ -37,7 +37,7 @@ class Candidate(NamedTuple):
         result = self.record.result or {}
         return result["final"]["win_rate"], result["final"]["episode_return"], -result["env_steps"]
 
-
+# %% ../../nbs/app/20_zoo.ipynb #87b41655
 def candidates(
     folders: Sequence[str | Path],  # of finished batches
 ) -> list[Candidate]: # finished runs that left a policy
@@ -51,7 +51,7 @@ def candidates(
         found += runs
     return found
 
-
+# %% ../../nbs/app/20_zoo.ipynb #43af0be9
 def choose(
     runs: Sequence[Candidate],  # finished runs
     least: float = 0.5,  # win rate from which on a map counts as won
@@ -91,7 +91,7 @@ def pack_zoo(
     if total > LARGEST_ZOO: raise ValueError(f"{out}: expected at most {LARGEST_ZOO:,} bytes in all, got {total:,}")
     return list(chosen)
 
-
+# %% ../../nbs/app/20_zoo.ipynb #16fd5609
 def command(
     argv: Sequence[str],  # arguments after `marl-nb zoo`
 ) -> int: # 0

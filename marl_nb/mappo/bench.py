@@ -61,7 +61,7 @@ def critic_pass(
 
     return work
 
-
+# %% ../../nbs/mappo/90_bench.ipynb #0397a645
 def critic_gain(
     n_agents: int,  # A
     repeats: int = REPEATS,  # passes of each
@@ -107,7 +107,7 @@ class Plain(nn.Module):
         y = self.features(x)
         return self.head(y if self.gru is None or self.norm is None else self.norm(self.gru(y, hidden)[0]))
 
-
+# %% ../../nbs/mappo/90_bench.ipynb #98ebee88
 def bare_loop(
     recurrent: bool,  # with GRUs, chunks of 10
     envs: int = 8,  # E
@@ -144,7 +144,7 @@ def bare_loop(
 
     return work
 
-
+# %% ../../nbs/mappo/90_bench.ipynb #3b7e8cc5
 def arithmetic(
     recurrent: bool,  # with GRUs
     threads: int = 1,  # of torch

@@ -32,7 +32,7 @@ def same_episodes(
         rounds.append(play_episodes(policy, env, 1, child_seed(seed, "round", len(rounds)), greedy))
     return {name: np.concatenate([r[name][0] for r in rounds])[:episodes] for name in rounds[0]}
 
-
+# %% ../../nbs/mappo/84_using_policies.ipynb #5e0e5cb7
 def compare(
     policies: Mapping[str, Policy],  # name -> policy; the others are compared with the first
     env: Simulator,  # for evaluation only; it is reset

@@ -78,7 +78,7 @@ def play_episodes(
         ended += step.done
     return kept
 
-
+# %% ../../nbs/mappo/78_evaluation.ipynb #4a5f9b59
 def evaluate(
     policy: Policy,  # whoever acts
     env: Simulator,  # environment for evaluation only; it is reset

@@ -41,7 +41,7 @@ def save_arrays(
     header = {"kind": kind, "about": text, "sha256": _digest(solid, kind, text)}
     write_bytes(path, save(solid, metadata=header))
 
-
+# %% ../../nbs/mappo/67_files.ipynb #a963bacb
 def load_arrays(
     path: str | Path,  # a file written by `save_arrays`
     kind: str,  # what it has to be

@@ -74,7 +74,7 @@ def pruned_columns(
     kept = [i for i, n in enumerate(obs_names) if n.startswith(_KEPT) or "_visible_" in n or "_shootable_" in n]
     return {"x": columns["relative_x"], "y": columns["relative_y"], "health": columns["health"], "kept": kept}
 
-
+# %% ../../nbs/mappo/20_inputs.ipynb #2c2612b4
 @dataclass(frozen=True)
 class CriticView:
     "A state representation: from a time step to the critic's input."

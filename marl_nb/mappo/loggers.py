@@ -24,7 +24,7 @@ class Writer(Protocol):
 
     def close(self) -> None: ...
 
-
+# %% ../../nbs/mappo/79_loggers.ipynb #eca0b60a
 class CSVWriter:
     "One CSV file a table, each row written through at once."
 
@@ -94,7 +94,7 @@ class TensorBoardWriter:
         "Write what is left and close the file."
         self._writer.close()
 
-
+# %% ../../nbs/mappo/79_loggers.ipynb #3d4e4592
 class WandbWriter:
     "An offline run of Weights & Biases."
 

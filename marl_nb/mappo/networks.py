@@ -35,7 +35,7 @@ def orthogonal_linear(
     nn.init.zeros_(layer.bias)
     return layer
 
-
+# %% ../../nbs/mappo/30_networks.ipynb #db9d2c20
 class Features(nn.Module):
     "Input LayerNorm folded into the first Linear, then ReLU, LayerNorm, and the same for every further layer."
 
@@ -111,7 +111,7 @@ class Network(nn.Module):
         after = torch.cat(steps).reshape(y.shape)
         return self.head(self.norm(after)), after
 
-
+# %% ../../nbs/mappo/30_networks.ipynb #40422df0
 class PerAgent(nn.Module):
     "One network for every agent, on an axis of agents."
 

@@ -33,7 +33,7 @@ def maps(
     if preset not in PRESETS: raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
     return [name for name in _table()[preset] if name != "every_map"]
 
-
+# %% ../../nbs/mappo/12_presets.ipynb #23c6b1e0
 @runtime_checkable
 class Named(Protocol):
     "Something with a name, such as a scenario of one's own."
@@ -53,7 +53,7 @@ def settings_row(
         raise ValueError(f"scenario: no published settings for {name!r}; there are some for {', '.join(known)}")
     return _table()[preset]["every_map"] | _table()[preset].get(name, {})
 
-
+# %% ../../nbs/mappo/12_presets.ipynb #0e9c299c
 def settings(
     scenario: str | Named,  # a map, or its name
     preset: str = "ours",  # "published" or "ours"

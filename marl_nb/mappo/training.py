@@ -204,7 +204,7 @@ def save_checkpoint(
                  "iteration": trainer.learner.iteration, "source": snapshot.source, "episodes": trainer.episodes,
                  "seconds": trainer.profile.seconds, "rows": trainer.rows})
 
-
+# %% ../../nbs/mappo/80_training.ipynb #e2e56508
 def load_checkpoint(
     trainer: Trainer,  # made with the same configuration and environment
     path: Path,  # what `save_checkpoint` wrote
@@ -289,7 +289,7 @@ def _finished(trainer: Trainer) -> bool:
     good = len(last) == c.stop_evaluations and min(last) > c.stop_win_rate
     return good or trainer.env_steps >= c.total_steps
 
-
+# %% ../../nbs/mappo/80_training.ipynb #aa890743
 def _iterate(trainer: Trainer, logs: Logs) -> str: # what the progress bar shows
     "One iteration, and an evaluation if one is due, with their rows in the logs."
     profile, steps = trainer.profile, trainer.env_steps
@@ -332,7 +332,7 @@ def _open(trainer: Trainer, folder: Path, resume: bool) -> dict[str, Any]: # fac
     write_json(folder / "config.json", about)
     return about
 
-
+# %% ../../nbs/mappo/80_training.ipynb #d7a0853b
 def train(
     config: MAPPOConfig,  # options
     env: Simulator,  # for training

@@ -42,17 +42,11 @@ class ValueNorm:
         self.square_sum = keep * self.square_sum + (1 - keep) * x.square().mean().item()
         self.weight = keep * self.weight + (1 - keep)
 
-    def normalise(
-        self,
-        returns: Tensor,  # units of reward
-    ) -> Tensor: # units of the spread
+    def normalise(self, returns: Tensor) -> Tensor: # units of the spread
         "Subtract the mean, divide by the spread."
         return (returns - self.mean) / self.std
 
-    def denormalise(
-        self,
-        values: Tensor,  # units of the spread
-    ) -> Tensor: # units of reward
+    def denormalise(self, values: Tensor) -> Tensor: # units of reward
         "Undo `normalise`."
         return values * self.std + self.mean
 
@@ -89,7 +83,7 @@ def make_value_norm(
         raise ValueError(f"kind: expected running, popart or none, got {kind!r}")
     return NoValueNorm(decay) if kind == "none" else ValueNorm(decay)
 
-
+# %% ../../nbs/mappo/50_value_norm.ipynb #2ad5e976
 @torch.no_grad()
 def pop_art(
     head: nn.Linear,  # the critic's last layer, changed in place

@@ -82,7 +82,7 @@ def make_record(
             "network": "GRU" if policy.config.recurrent else "MLP", **about, "wins": int(won.sum()), "battles": BATTLES,
             "win_rate": float(won.mean()), "low": low, "high": high, "checked": outcomes(policy, env)}
 
-
+# %% ../../nbs/mappo/86_zoo.ipynb #da541313
 def outcomes(
     policy: MAPPOPolicy,  # trained
     env: Simulator,  # where it plays
