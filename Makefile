@@ -1,5 +1,6 @@
 # Every target sets up .venv by itself; a second call finds it ready.
 #   make demo      train and evaluate on the embedded simulator, end with a report page and figures
+#   make check     what a change can have broken, in a minute; `make` alone does this
 #   make test      everything that is tested            make docs   build the site into site/
 #   make bench     measure speed                         make lab    JupyterLab in this environment
 #   make soak      long tests                            make clean  remove what can be made again
@@ -7,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.DEFAULT_GOAL := test
+.DEFAULT_GOAL := check
 
 PYTHON ?= python3.11
 WORKERS ?= 2
@@ -16,7 +17,7 @@ BIN := $(CURDIR)/.venv/bin
 READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test docs bench lab soak notebooks clean
+.PHONY: demo check test docs bench lab soak notebooks clean
 
 # The stamp is written last: an interrupted installation is taken up again by the next call.
 $(READY): constraints.txt settings.ini setup.py
@@ -31,10 +32,10 @@ $(READY): constraints.txt settings.ini setup.py
 	touch $@
 
 demo: $(READY)
-	$(BIN)/marl-nb batch batches/demo.yaml --workers $(WORKERS)
-	$(BIN)/marl-nb plot runs/demo
-	$(BIN)/marl-nb report runs/demo
-	@echo "The report: $(CURDIR)/runs/demo/report.html"
+	$(BIN)/python tools/demo.py --workers $(WORKERS)
+
+check: $(READY)
+	$(BIN)/python tools/check.py
 
 test: $(READY)
 	$(BIN)/python tools/test.py
@@ -50,7 +51,7 @@ lab: $(READY)
 	$(BIN)/jupyter lab --port=$(PORT) nbs/index.ipynb
 
 soak: $(READY)
-	$(BIN)/python -m pytest -m soak tests
+	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist=loadfile tests
 
 # Execute every notebook in place and keep its outputs.
 notebooks: $(READY)

@@ -1,8 +1,9 @@
-"""What several tests share: the repository's root, a copy of it, a free port and a browser."""
+"""What several tests share: the repository's root, a copy of it, a free port and a browser; and who runs what when."""
 
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,33 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with it ignored, and hands that on
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from checks import recorded, unit  # noqa: E402
+
 SOURCES = ("nbs", "marl_nb", "tools", "figures", "settings.ini", "setup.py", "constraints.txt", "mkdocs.yml",
-           "README.md", "LICENSE")
+           "mypy.ini", "ruff.toml", "ruff_package.toml", "README.md", "LICENSE")
+def longest_first(tests: list[str], seconds: dict[str, float]) -> list[str]:
+    """Tests in units, the longest unit first: then two processes end at the same time. A new one counts as 20 s."""
+    return sorted(tests, key=lambda test: (-seconds.get(unit(test), 20.0), unit(test)))  # the order in a unit stays
+
+
+def pytest_collection_modifyitems(config, items):
+    """With several processes: the longest first."""
+    if hasattr(config, "workerinput"):
+        place = {test: i for i, test in enumerate(longest_first([i.nodeid for i in items], recorded()))}
+        items.sort(key=lambda item: place[item.nodeid])
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """With --dist=loadfile: units in the order of the collection."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        _split_scope = staticmethod(unit)
+
+    config.option.loadscopereorder = False
+    return Units(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +83,7 @@ def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = [p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p]
     if not found:
-        pytest.skip("no Chromium on this machine")
+        pytest.skip("no Chromium on this machine; install it: apt-get install chromium, or any Google Chrome")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
         yield chromium

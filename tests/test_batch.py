@@ -1,7 +1,9 @@
 """Batches with real kernels, workers and signals: what a notebook cannot test about itself."""
 
 import errno
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +16,9 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-import marl_nb.core.batch as batch
 from marl_nb.core.batch import BatchSpec, execute, load_spec, plan, read_batch, run_batch, run_id
 from marl_nb.core.cli import main
+from marl_nb.core.report import report
 from marl_nb.core.results import RunRecord
 
 MARL_NB = Path(sys.executable).with_name("marl-nb")
@@ -52,6 +54,12 @@ def marked(marker):
     return found
 
 
+def assert_quiet(out):
+    """A batch's own lines only: nothing from the machinery below, whatever happened to it."""
+    for noise in "Traceback", "Task was destroyed", "nanny", "distributed.", "Warning", "WARNING", "Error":
+        assert noise not in out, out
+
+
 class Waiting:
     """A batch of three runs in a process of its own; seed 0 ends at once, the others wait for a file `go`."""
 
@@ -60,7 +68,7 @@ class Waiting:
         experiment(
             tmp_path / "wait.ipynb",
             f"seed: int = 0\nhere: str = {str(tmp_path)!r}",
-            "import time\nfrom pathlib import Path\nPath(here, f'started{seed}').touch()\n"
+            "import time\nfrom pathlib import Path\nPath(here, f'started{seed}').open('a').write('x')\n"
             "while seed and not Path(here, 'go').exists(): time.sleep(0.05)",
             EMIT,
         )
@@ -175,7 +183,7 @@ def test_stopped_by_a_signal(tmp_path, workers, sent, status):
         os.kill(b.driver.pid, sent)
     out = b.driver.communicate(timeout=60)[0]
     assert b.driver.returncode == status, out
-    assert "Traceback" not in out
+    assert_quiet(out)
     wait_for(lambda: not marked(b.marker), 60)
     assert [(r.params["seed"], r.status) for r in b.records()] == [(0, "ok")]
 
@@ -195,6 +203,9 @@ def test_killed_worker_and_a_second_batch(tmp_path, capfd):
     assert b.driver.returncode == 0, out
     assert [(r.status, r.result["double"]) for r in b.records()] == [("ok", 0), ("ok", 2), ("ok", 4)]
     assert not marked(b.marker)
+    assert (tmp_path / "started0").read_text() == "x"  # what is stored is not run again with the rest
+    assert not list(b.out.glob("*.running.*"))
+    assert_quiet(out)
 
 
 def test_workers_and_scheduler_equal_serial_and_damaged_records_run_again(tmp_path):
@@ -258,18 +269,19 @@ def test_a_full_disk_is_one_line_and_finished_runs_stay(tmp_path, monkeypatch, c
     experiment(tmp_path / "x.ipynb", "seed: int = 0", EMIT)
     spec = tmp_path / "x.yaml"
     spec.write_text(f"notebook: {tmp_path}/x.ipynb\nout: {tmp_path}/runs\nseeds: 2")
-    real, written = batch.write_bytes, []
+    real, written = os.fsync, []
 
-    def full(path, data):
-        if written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        written.append(path)
-        real(path, data)
+    def full(descriptor):
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if written and "runs" not in name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the system does not say which file
+        if re.fullmatch(r"\.[0-9a-f]{10}\.json\..*", name): written.append(name)
+        real(descriptor)
 
-    monkeypatch.setattr(batch, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert main(["batch", str(spec), "--workers", "0"]) == 2
     err = capfd.readouterr().err
-    assert "No space left on device" in err and err.count("\n") == 1
+    assert re.search(rf"No space left on device: '{tmp_path}/runs/\w{{10}}.ipynb'", err) and err.count("\n") == 1
     assert [r.status for r in read_batch(tmp_path / "runs")[1]] == ["ok"]
     spec.write_text(f"notebook: {tmp_path}/x.ipynb\nout: {tmp_path}/x.ipynb/runs")
     assert main(["batch", str(spec), "--workers", "0"]) == 2
@@ -293,3 +305,113 @@ def test_record_of_another_schema_is_named(tmp_path):
     (tmp_path / "r.json").write_text('{"schema": 0}')
     with pytest.raises(ValueError, match="r.json: not a run record"):
         RunRecord.read(tmp_path / "r.json")
+
+
+def test_a_script_without_a_main_guard(tmp_path):
+    experiment(tmp_path / "x.ipynb", "seed: int = 0", EMIT)
+    (tmp_path / "script.py").write_text(
+        "from marl_nb.core.batch import BatchSpec, run_batch\nprint('begins')\n"
+        f"spec = BatchSpec({str(tmp_path / 'x.ipynb')!r}, {str(tmp_path / 'runs')!r}, seeds=(0, 1))\n"
+        "t = run_batch(spec, workers=2)\n"
+        "print(list(t.status), __file__ and __name__)\n")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("begins") == 1 and "['ok', 'ok'] __main__" in done.stdout
+    assert_quiet(done.stdout + done.stderr)
+
+
+def test_the_machinerys_own_time_out_is_not_the_runs(tmp_path, monkeypatch):
+    import papermill
+    from nbclient.exceptions import CellTimeoutError
+
+    real, calls = papermill.execute_notebook, []
+
+    def slow_once(*args, **options):
+        calls.append(options["iopub_timeout"])
+        if len(calls) == 1:
+            cell = new_code_cell("1 + 1")
+            raise CellTimeoutError.error_from_timeout_and_cell("Timeout waiting for IOPub output", 4, cell)
+        return real(*args, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", slow_once)
+    experiment(tmp_path / "x.ipynb", "seed: int = 0", EMIT)
+    table = run_batch(BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/runs"), workers=0)
+    assert (list(table.status), list(table.attempts), calls) == (["ok"], [2], [60, 60])
+    calls.clear()
+    table = run_batch(BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/none", retries=0), workers=0)
+    (record,) = read_batch(tmp_path / "none")[1]
+    assert "Timeout waiting for IOPub output" in record.error and "None s" not in record.error
+
+
+def test_running_runs_are_heard_before_the_first_one_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("marl_nb.core.batch.BEAT", 1.0)
+    experiment(tmp_path / "x.ipynb", "seed: int = 0",
+               "import time\nfrom tqdm import tqdm\n"
+               "for _ in tqdm(range(30), desc='steps', postfix={'win_rate': 0.5}): time.sleep(0.15)", EMIT)
+    lines = []
+    run_batch(BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/runs"), workers=1, show=lines.append)
+    ended = next(i for i, line in enumerate(lines) if line.startswith("[1/1] ok"))
+    assert lines[1] == "[0/1] started, 1 at a time"
+    bars = [line for line in lines[2:ended] if re.search(r"  \d+ s  steps: +\d+%.*/30 .*win_rate=0.5", line)]
+    assert len(bars) >= 2 and len(set(bars)) == len(bars), lines
+    assert not list((tmp_path / "runs").glob("*.running.*"))
+
+
+def test_nothing_is_written_for_a_batch_that_cannot_run(tmp_path):
+    experiment(tmp_path / "x.ipynb", "seed: int = 0\nword: str = ''", EMIT)
+    spec = BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/runs", base={"word": "w" * 400}, name="{word}")
+    with pytest.raises(ValueError, match="name: expected at most 200 characters, got 400"):
+        run_batch(spec)
+    (tmp_path / "a.yaml").write_text(f"notebook: {tmp_path}/x.ipynb\nbase: &a\n  word: *a")
+    (tmp_path / "b.yaml").write_text(f"notebook: {tmp_path}/x.ipynb\nseeds: 1-100000000000")
+    for name, message in ("a", "an anchor contains itself"), ("b", "seeds: expected at most 100,000"):
+        with pytest.raises(ValueError, match=f"{name}.yaml: {message}"):
+            load_spec(tmp_path / f"{name}.yaml")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ten_thousand_runs_are_planned_at_once(tmp_path):
+    experiment(tmp_path / "x.ipynb", "seed: int = 0\nword: str = ''", "x = 1\n" * 20_000, EMIT)
+    spec = BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/runs", grid={"word": ["a", "b"]}, seeds=tuple(range(5_000)))
+    start = time.process_time()
+    runs = plan(spec)
+    assert len(runs) == 10_000 and time.process_time() - start < 5  # hashing the code for each: half a minute
+    assert runs[7].id == run_id(nbformat.read(tmp_path / "x.ipynb", as_version=4), {"word": "a", "seed": 7})
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"params": [1]}, "params: expected dict, got"), ({"result": 5}, "result: expected dict"),
+    ({"name": "../../../etc/passwd"}, "name: expected a plain file name"),
+], ids=["params", "result", "name"])
+def test_a_record_that_is_none_is_named_and_runs_again(tmp_path, change, message):
+    experiment(tmp_path / "x.ipynb", "seed: int = 0", EMIT)
+    spec = BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/runs")
+    run_batch(spec, workers=0)
+    (record,) = (tmp_path / "runs").glob("??????????.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | change))
+    lines = []
+    for read in read_batch, report:
+        with pytest.raises(ValueError, match=f"{record.name}: not a run record .{message}"):
+            read(tmp_path / "runs")
+    assert list(run_batch(spec, workers=0, show=lines.append).status) == ["ok"]
+    assert message in lines[0] and "the run counts as missing" in lines[0]
+
+
+def test_a_title_cannot_take_the_place_of_a_section(tmp_path):
+    experiment(tmp_path / "x.ipynb", "seed: int = 0", EMIT)
+    run_batch(BatchSpec(f"{tmp_path}/x.ipynb", f"{tmp_path}/runs", title="All @sections@ @chips@"), workers=0)
+    text = report(tmp_path / "runs").read_text()
+    assert text.count("<h2>Runs</h2>") == 1 and text.count("All @sections@ @chips@") == 2
+
+
+def test_the_printed_table_fits_a_terminal(tmp_path, monkeypatch, capfd):
+    experiment(tmp_path / "x.ipynb", "seed: int = 0",
+               "from marl_nb.core.results import emit\nemit({f'a_result_{i}': i / 7 for i in range(40)});")
+    spec = tmp_path / "x.yaml"
+    spec.write_text(f"notebook: {tmp_path}/x.ipynb\nout: {tmp_path}/runs\nseeds: 2\ntitle: t")
+    monkeypatch.setenv("COLUMNS", "70")
+    assert main(["batch", str(spec), "--workers", "0"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if "status" in line and "seed" in line)
+    assert all(len(line) <= 70 for line in lines[start:start + 3]) and "a_result_0" in lines[start]
+    assert "all columns in" in lines[-1]

@@ -48,6 +48,23 @@ def test_module_without_notebook(repository):
     assert code == 1 and "marl_nb/core/plots.py: no notebook exports it; delete it" in output
 
 
+def test_beginnings(repository):
+    """A first cell left behind by a converter, which the site would take for the title, and half a sentence."""
+    core = repository / "nbs" / "core"
+    for name, change in (("40_stats", lambda cells: cells.insert(0, nbformat.v4.new_raw_cell("---\njupyter:\n---"))),
+                         ("10_seeding", lambda cells: cells[0].update(source="# Seeds\n\n> One seed and\n> all.")),
+                         ("20_protocols", lambda cells: cells[0].update(source="# Protocols\n\n> What a simulator"))):
+        nb = nbformat.read(core / f"{name}.ipynb", as_version=4)
+        change(nb.cells)
+        nbformat.write(nb, core / f"{name}.ipynb")
+    output = gates(repository)[1]
+    for name, message in (("40_stats", "begins with a raw cell '---\\njupyter"),
+                          ("10_seeding", "expected one line '> ...' below the heading that ends its sentence"),
+                          ("20_protocols", "got ['> What a simulator']")):
+        assert re.search(rf"^nbs/core/{name}.ipynb: .*{re.escape(message)}", output, re.M), output
+    assert len(re.findall(r"^nbs/\S+: (?:begins|expected)", output, re.M)) == 3, output
+
+
 def test_parameters_survive_cleaning(repository):
     """`nbdev_clean` strips tags unless told otherwise, and papermill would then ignore every parameter."""
     for path in sorted(repository.glob("nbs/experiments/*.ipynb")):

@@ -1,20 +1,17 @@
 """The README: nothing in it leads nowhere, and what it says about paths is right."""
 
 import re
-import sys
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
 
 
 @pytest.fixture(scope="module")
-def tool(root):
+def tool():
     """The module tools/readme.py."""
-    sys.path.insert(0, str(root / "tools"))
     import readme
 
-    yield readme
-    sys.path.remove(str(root / "tools"))
+    return readme
 
 
 def test_readme_is_up_to_date(root, tool):

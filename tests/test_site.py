@@ -30,9 +30,12 @@ def site(root, tmp_path_factory):
 
 
 def watch(tab) -> list[str]:
-    """The list of everything that goes wrong in a tab from now on."""
+    """The list of everything that goes wrong in a tab from now on.
+
+    A page that is left while its search worker still loads gives the request up: that is no failure.
+    """
     problems: list[str] = []
-    tab.on("requestfailed", lambda r: problems.append(f"failed {r.url}"))
+    tab.on("requestfailed", lambda r: r.failure == "net::ERR_ABORTED" or problems.append(f"failed {r.url}"))
     tab.on("response", lambda r: r.status >= 400 and problems.append(f"{r.status} {r.url}"))
     tab.on("request", lambda r: re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) or problems.append(r.url))
     tab.on("pageerror", lambda e: problems.append(str(e)))
@@ -69,3 +72,12 @@ def test_chapters_are_whole(site, tab):
     for page in sorted(pages):
         assert tab.request.get(page).status == 200, page
     assert problems == []
+
+
+def test_a_failed_request_is_a_problem_and_an_aborted_one_is_not(site, tab):
+    problems = watch(tab)
+    for how in ("aborted", "connectionreset"):
+        tab.route(f"**/{how}", lambda route, request: route.abort(request.url.rsplit("/", 1)[1]))
+    tab.goto(f"{site}/index.html", wait_until="networkidle")
+    tab.evaluate("""() => Promise.allSettled([fetch("aborted"), fetch("connectionreset")])""")
+    assert problems == [f"failed {site}/connectionreset"]

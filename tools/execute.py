@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from marl_nb.core.results import read_json
+from marl_nb.core.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIMS = ROOT / "records" / "claims"

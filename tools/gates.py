@@ -3,10 +3,12 @@
     .venv/bin/python tools/gates.py
 
 Exits 1 and names the files if the notebooks were not clean, if `marl_nb/` or `README.md` differ from what the notebooks
-say, or if a module has lost its notebook. The regenerated files are left in place, ready to be committed.
+say, if a module has lost its notebook, or if a notebook does not begin with a heading and one sentence in a quote. The
+regenerated files are left in place, ready to be committed.
 """
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -31,15 +33,31 @@ def orphans(root: Path) -> list[str]:
     return found
 
 
+def beginnings(root: Path) -> list[str]:
+    """Notebooks that do not begin with an H1 and a quote of one line; the quote becomes the module's docstring."""
+    found = []
+    for notebook in sorted(root.glob("nbs/**/*.ipynb")):
+        if ".ipynb_checkpoints" in notebook.parts: continue
+        cell, name = json.loads(notebook.read_text())["cells"][0], notebook.relative_to(root).as_posix()
+        text = "".join(cell["source"])
+        quote = re.findall(r"^>.*$", text, re.M)
+        if cell["cell_type"] != "markdown" or not re.match(r"# \S", text):
+            found.append(f"{name}: begins with a {cell['cell_type']} cell {text[:20]!r}; expected a heading, '# ...'")
+        elif len(quote) != 1 or not re.fullmatch(r"> \S.*[.!?]", quote[0]):
+            found.append(f"{name}: expected one line '> ...' below the heading that ends its sentence, got {quote}")
+    return found
+
+
 def problems(root: Path) -> list[str]:
-    """Run the generators in `root`; one line for every file that they change and every orphan."""
+    """Run the generators in `root`; one line for every file that they change, every orphan and every bad beginning."""
     before, commands = digests(root), Path(sys.executable).parent
     for command in ([commands / "nbdev_clean"], [commands / "nbdev_export"], [sys.executable, "tools/readme.py"]):
         subprocess.run(command, cwd=root, check=True)
     after = digests(root)
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     return ([f"{name}: out of date; it is regenerated now, commit it" for name in changed]
-            + [f"{name}: no notebook exports it; delete it" for name in orphans(root)])
+            + [f"{name}: no notebook exports it; delete it" for name in orphans(root)]
+            + beginnings(root))
 
 
 if __name__ == "__main__":

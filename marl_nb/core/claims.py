@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .results import plain, read_json, versions, write_json
+from .files import plain, read_json, write_json
+from .results import versions
 
 # %% ../../nbs/core/45_claims.ipynb #0fd42409
 DOCUMENTS = ("counterfactual", "mappo", "amal", "curriculum", "backward-induction")

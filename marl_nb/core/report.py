@@ -10,6 +10,7 @@ import argparse
 import html
 import io
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from .batch import read_batch, table
+from .files import write_bytes, write_table
 from .plots import learning_curve, style, win_rates
-from .results import RunRecord, write_bytes, write_table
+from .results import RunRecord
 
 # %% ../../nbs/core/70_report.ipynb #b429b89e
 def _varied(records: Sequence[RunRecord]) -> list[str]:
@@ -239,7 +241,7 @@ def report(
     when = f"started {min(r.started for r in records)[:16].replace('T', ' ')} UTC" if records else "nothing has run yet"
     parts = {"title": html.escape(spec.get("title") or "Batch"), "subtitle": f"{html.escape(spec['notebook'])}, {when}",
              "chips": "".join(f"<li>{c}</li>" for c in chips), "sections": "\n".join(sections)}
-    for name, text in parts.items(): page = page.replace(f"@{name}@", text)
+    page = re.sub(f"@({'|'.join(parts)})@", lambda m: parts[m[1]], page)  # in one go: a title may hold a name
     write_bytes(out, page.encode())
     return out
 
