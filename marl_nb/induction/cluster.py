@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.results import plain, read_json, write_bytes, write_json
+from ..core.files import plain, read_json, write_bytes, write_json
 from ..core.seeding import splitmix64
 from .backup import HumanPhase, Phase, RobotPhase, Scratch
 from .game import Game, GoalSource, HumanModel, RobotModel, unlisted_game, world_digest

@@ -7,7 +7,7 @@ __all__ = ['PRESETS', 'GoalSource', 'ROBOT', 'COVERAGE_PART', 'Conventions', 'co
            'make_game', 'unlisted_game', 'world_digest', 'HumanModel', 'answer', 'by_column', 'habits', 'belief',
            'RobotModel', 'validate_coverage']
 
-# %% ../../nbs/induction/25_game.ipynb #51a45c47
+# %% ../../nbs/induction/25_game.ipynb #12017cee
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.results import plain
+from ..core.files import plain
 from .states import Budget, StateSpace, distinct, horizon_of, search
 from .worlds import Goal, World
 

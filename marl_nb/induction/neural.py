@@ -10,7 +10,6 @@ __all__ = ['Columns', 'Acting', 'KIND', 'Features', 'table_features', 'goal_cell
            'training_seconds', 'compare_with_exact', 'save_neural', 'load_neural']
 
 # %% ../../nbs/induction/70_neural.ipynb #3e0e586c
-import hashlib
 import itertools
 import json
 import time
@@ -21,11 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
-from ..core.results import write_bytes
+from ..core.files import read_tensors, write_tensors
 from ..core.seeding import check_seed, stream, torch_generator
 from .backup import HumanPhase, Phase, RobotPhase, Scratch
 from .game import Game, GoalSource, HumanModel, RobotModel, unlisted_game, world_digest
@@ -396,7 +393,7 @@ def joined(
     return {name: np.concatenate([b.arrays[name] for b in blocks]) for name in blocks[0].arrays}
 
 # %% ../../nbs/induction/70_neural.ipynb #7e34ac02
-KIND = "induction networks, 3"  # of a file
+KIND = "induction networks"  # of a file
 
 
 def about_solution(
@@ -409,37 +406,22 @@ def about_solution(
             "steps": solution.max_steps, "goals": goals, "config": asdict(solution.config),
             "human": parameters(solution.human), "robot": parameters(solution.robot)}
 
-
-def _digest(weights: dict[str, torch.Tensor], about: str) -> str:
-    h = hashlib.sha256(about.encode())
-    for name in sorted(weights): h.update(name.encode() + weights[name].numpy().tobytes())
-    return h.hexdigest()
-
-
+# %% ../../nbs/induction/70_neural.ipynb #29810a18
 def write_weights(
     path: str | Path,  # the file to write, usually *.safetensors
     weights: dict[str, torch.Tensor],  # by name
     about: dict[str, Any],  # what they are for
 ) -> None:
     "Weights with a checksum as one file, atomically."
-    text, weights = json.dumps(about, sort_keys=True), {k: v.contiguous() for k, v in weights.items()}
-    write_bytes(path, save(weights, {"kind": KIND, "about": text, "sha256": _digest(weights, text)}))
+    write_tensors(path, KIND, {k: v.numpy() for k, v in weights.items()}, about)
 
-# %% ../../nbs/induction/70_neural.ipynb #d5c3554f
+
 def read_weights(
     path: str | Path,  # written by `write_weights`
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]: # weights, what they are for
     "Weights read back; a damaged or foreign file is a `ValueError` that names it."
-    if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as f:
-            header, weights = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError, ValueError) as e:
-        raise ValueError(f"{path}: not readable ({e})") from e
-    if header.get("kind") != KIND: raise ValueError(f"{path}: expected a file of {KIND}, got {header.get('kind')}")
-    if header.get("sha256") != _digest(weights, header["about"]):
-        raise ValueError(f"{path}: the checksum does not match")
-    return weights, json.loads(header["about"])
+    arrays, about = read_tensors(path, KIND)
+    return {k: torch.from_numpy(a.copy()) for k, a in arrays.items()}, about
 
 # %% ../../nbs/induction/70_neural.ipynb #7fd80d35
 def check_about(

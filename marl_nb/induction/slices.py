@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..core.results import plain, read_json, versions, write_json
+from ..core.files import plain, read_json, write_json
+from ..core.results import versions
 from .backup import Scratch
 from .game import Conventions, Game, HumanModel, RobotModel
 from .multigrid import loads
