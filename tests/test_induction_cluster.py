@@ -12,17 +12,16 @@ import pytest
 from marl_nb.induction import commands
 from marl_nb.induction.cluster import (
     ROBOT_ARRAYS,
-    _fronts,
-    _run,
-    make_plan,
+    make_run,
     part_of,
+    run_tasks,
+    shares,
     solve_on_cluster,
-    world_digest,
 )
-from marl_nb.induction.human import HumanModel, make_game, solve_humans
+from marl_nb.induction.game import HumanModel, RobotModel, make_game, world_digest
 from marl_nb.induction.multigrid import load, loads
-from marl_nb.induction.robot import RobotModel, compute_robot_policy
 from marl_nb.induction.slices import human_files
+from marl_nb.induction.solve import compute_robot_policy, solve_humans
 from marl_nb.induction.worlds import random_world
 
 NAMES = ("values", "policies", *ROBOT_ARRAYS)
@@ -40,16 +39,16 @@ class Here:
     def gather(self, results): return results
 
 
-def one_after_the_other(plan):
+def one_after_the_other(run):
     """The tasks of a run in this process."""
-    return _run(Here(), plan)
+    return run_tasks(Here(), run)
 
 
 def check_equal(solution, model, tolerance=0.0):
     """Equal to the single process, state by state."""
-    plan = solution.plan
-    game = make_game(plan.game.space.world, plan.game.humans, plan.game.goals, solution.max_steps,
-                     prob_dtype=plan.prob_dtype)
+    run = solution.run
+    game = make_game(run.game.space.world, run.game.humans, run.game.goals, solution.max_steps,
+                     prob_dtype=run.prob_dtype)
     prior = solve_humans(game, model, quiet=True)
     robot = compute_robot_policy(prior, quiet=True)
     np.testing.assert_array_equal(solution.sizes.sum(1), game.space.sizes)
@@ -65,7 +64,7 @@ def check_equal(solution, model, tolerance=0.0):
 @pytest.mark.parametrize("name, steps", [("asymmetric_freeing", 5), ("three_way", 3), ("button", 40), ("corridor", 4)])
 def test_parts_of_the_states_change_no_bit(tmp_path, name, steps, parts):
     model = HumanModel(robot="best" if parts == 2 else "worst")
-    solution = one_after_the_other(make_plan(load(name), max_steps=steps, human=model, parts=parts, folder=tmp_path))
+    solution = one_after_the_other(make_run(load(name), max_steps=steps, human=model, parts=parts, folder=tmp_path))
     check_equal(solution, model)
     for t in range(steps + 1):
         for k in range(parts): assert (part_of(solution.part("states", t, k), parts) == k).all()
@@ -77,8 +76,8 @@ def test_random_worlds_and_parts_of_the_columns(tmp_path, seed):
     model = HumanModel(dtype="float64", nu_h=0.2, beta_h=np.linspace(1, 20, len(world.human_agent_indices)))
     goal_parts = 1 + seed % (3 * len(world.human_agent_indices))
     options = dict(parts=1 + seed % 4, goal_parts=goal_parts, prob_dtype=np.float64)
-    plan = make_plan(world, human=model, folder=tmp_path, **options)
-    check_equal(one_after_the_other(plan), model, 1e-12)
+    run = make_run(world, human=model, folder=tmp_path, **options)
+    check_equal(one_after_the_other(run), model, 1e-12)
 
 
 def test_processes_and_a_worker_that_dies(tmp_path):
@@ -96,7 +95,7 @@ def test_processes_and_a_worker_that_dies(tmp_path):
 
     folder = tmp_path / "run"
     solution = solve_on_cluster(world, workers=2, human=HumanModel(beta_h=deadly), folder=folder)
-    assert Path(marker).exists() and solution.plan.parts == 2 and Path(solution.plan.folder) == folder
+    assert Path(marker).exists() and solution.run.parts == 2 and Path(solution.run.folder) == folder
     check_equal(solution, HumanModel())
 
 
@@ -114,12 +113,12 @@ def test_scheduler_by_address_and_errors_of_workers(tmp_path):
 
 
 def test_a_finished_task_computes_nothing_and_damage_is_named(tmp_path):
-    plan = make_plan(load("three_way"), max_steps=2, folder=tmp_path)
-    solution = one_after_the_other(plan)
+    run = make_run(load("three_way"), max_steps=2, folder=tmp_path)
+    solution = one_after_the_other(run)
     kept = {f.name: f.stat().st_mtime_ns for f in tmp_path.iterdir()}
-    assert (one_after_the_other(plan).sizes == solution.sizes).all()
+    assert (one_after_the_other(run).sizes == solution.sizes).all()
     assert kept == {f.name: f.stat().st_mtime_ns for f in tmp_path.iterdir()}
-    path = plan.path("values0", 1, 0)
+    path = run.path("values0", 1, 0)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="values0-0001-000.npy: not a readable array"): solution.level("values", 1)
 
@@ -136,24 +135,24 @@ def test_bad_arguments(tmp_path):
         (dict(human=HumanModel(beta_h=[1, 2, 3, 4, 5])), "beta_h"),
         (dict(world=timed, max_steps=timed.max_steps + 1), "max_steps: expected at most"),
     ):
-        with pytest.raises(ValueError, match=match): make_plan(**({"world": world, "folder": tmp_path / "x"} | words))
+        with pytest.raises(ValueError, match=match): make_run(**({"world": world, "folder": tmp_path / "x"} | words))
     (tmp_path / "y").mkdir()
     (tmp_path / "y" / "file").touch()
-    with pytest.raises(ValueError, match="folder: expected an empty one"): make_plan(world, folder=tmp_path / "y")
+    with pytest.raises(ValueError, match="folder: expected an empty one"): make_run(world, folder=tmp_path / "y")
 
 
-def test_a_folder_is_kept_for_the_same_plan_and_refused_for_another(tmp_path):
+def test_a_folder_is_kept_for_the_same_run_and_refused_for_another(tmp_path):
     world = load("three_way", max_steps=3)
-    make_plan(world, folder=tmp_path)
-    make_plan(load("three_way", max_steps=3), folder=tmp_path)
+    make_run(world, folder=tmp_path)
+    make_run(load("three_way", max_steps=3), folder=tmp_path)
     opaque = functools.partial(lambda *a: np.zeros((1, 1)))
     for words, name in ((dict(parts=3), "parts"), (dict(max_steps=2), "steps"), (dict(goal_parts=2), "columns"),
                         (dict(human=HumanModel(beta_h=1.0)), "human"), (dict(robot=RobotModel(xi=2.0)), "robot"),
                         (dict(human=HumanModel(nu_h=opaque)), "human"), (dict(rounded=True), "rounded"),
                         (dict(possible_goals=world.possible_goals[1:]), "goals"),
                         (dict(world=load("button")), "world")):
-        with pytest.raises(ValueError, match=f"plan.json: of another run, its {name} differs"):
-            make_plan(**{"world": world, "max_steps": 3, "folder": tmp_path} | words)
+        with pytest.raises(ValueError, match=f"run.json: of another run, its {name} differs"):
+            make_run(**{"world": world, "max_steps": 3, "folder": tmp_path} | words)
 
 
 def test_digest_of_a_world():
@@ -171,8 +170,8 @@ def test_digest_of_a_world():
 @pytest.mark.parametrize("goal_parts", [1, 2])
 def test_rounded_policies_are_those_of_level_files(tmp_path, goal_parts):
     world = load("three_way", max_steps=3)
-    plan = make_plan(world, parts=2, goal_parts=goal_parts, folder=tmp_path / "plan", rounded=True)
-    found, game = one_after_the_other(plan), make_game(world)
+    run = make_run(world, parts=2, goal_parts=goal_parts, folder=tmp_path / "plan", rounded=True)
+    found, game = one_after_the_other(run), make_game(world)
     with human_files(game, HumanModel(), tmp_path) as files:
         robot = compute_robot_policy(solve_humans(game, HumanModel(), files, quiet=True), quiet=True)
         for t in range(3):
@@ -199,8 +198,8 @@ class Dying:
         return self.all[-1]
 
 if __name__ == "__main__":
-    run = cluster._run
-    cluster._run = lambda client, plan: run(Dying(client), plan)
+    run = cluster.run_tasks
+    cluster.run_tasks = lambda client, plan: run(Dying(client), plan)
     commands.solve(load("asymmetric_freeing", 6), sys.argv[1], workers=2, quiet=True)
 """
 
@@ -214,7 +213,7 @@ def test_a_command_that_was_killed_goes_on(tmp_path, monkeypatch):
     kept = times()
     assert "value-0003-001.npy" in kept and "value-0002-001.npy" not in kept
     world = load("asymmetric_freeing", 6)
-    with pytest.raises(ValueError, match="plan.json: of another run, its parts differs"):
+    with pytest.raises(ValueError, match="run.json: of another run, its parts differs"):
         commands.solve(world, folder, workers=1 + 2, quiet=True)
     monkeypatch.setattr(commands, "shutil", SimpleNamespace(rmtree=lambda path, **words: None))
     two = commands.solve(world, folder, workers=2, quiet=True)
@@ -231,13 +230,13 @@ def test_a_horizon_beyond_the_closure_searches_and_reads_no_more(tmp_path):
     tasks = []
     for steps in (25, 50):
         here = Here()
-        solution = _run(here, make_plan(load("button"), max_steps=steps, folder=tmp_path / str(steps)))
-        assert solution.plan.last == 14 and len(solution.sizes) == steps + 1
+        solution = run_tasks(here, make_run(load("button"), max_steps=steps, folder=tmp_path / str(steps)))
+        assert solution.run.last == 14 and len(solution.sizes) == steps + 1
         assert (solution.sizes[15:] == solution.sizes[14]).all()
         tasks.append(here.tasks)
-    search = [[t for t in some if t[0] in ("find_states", "merge_fronts")] for some in tasks]
+    search = [[t for t in some if t[0] in ("find_states", "merge_shares")] for some in tasks]
     assert search[0] == search[1] and len(search[0]) == 2 * 16 + 2
-    fronts = list(_fronts(solution.plan, 30, 0))
+    fronts = list(shares(solution.run, 30, 0))
     assert len(fronts) == 1 and len(fronts[0].states) == solution.sizes[-1, 0]
     for rows in fronts[0].rows: assert len(set(rows.tolist())) == len(rows)
 

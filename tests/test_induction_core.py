@@ -15,19 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from marl_nb.induction import human, multigrid, states
-from marl_nb.induction.human import (
-    Conventions,
-    HumanModel,
-    MemoryStore,
-    compute_human_policy_prior,
-    human_blocks,
-    make_game,
-    solve_humans,
-)
+from marl_nb.induction import multigrid, states
+from marl_nb.induction import sweep as sweeping
+from marl_nb.induction.backup import HumanPhase, RobotPhase
+from marl_nb.induction.game import Conventions, HumanModel, RobotModel, make_game, validate_coverage
 from marl_nb.induction.multigrid import load, loads
-from marl_nb.induction.robot import RobotModel, compute_robot_policy, robot_blocks, validate_coverage
+from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy, solve_humans
 from marl_nb.induction.states import search
+from marl_nb.induction.store import MemoryStore
+from marl_nb.induction.sweep import Levels, sweep
 from marl_nb.induction.worlds import Goal, TableWorld, actions_of, profile, random_world
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -327,15 +323,15 @@ def test_parameters_by_human_and_by_function():
 
 def test_stopping_and_going_on_changes_nothing():
     game, model = make_game(load("asymmetric_freeing", 10)), HumanModel()
-    whole = [(b.step, b.start, b.values.copy(), b.policies) for b in human_blocks(game, model)]
-    at = next(v for step, _, v, _ in whole if step == 6)
-    rest = [(b.step, b.start, b.values.copy(), b.policies) for b in human_blocks(game, model, 6, at)]
-    for a, b in zip(whole[-len(rest):], rest, strict=True):
-        assert a[:2] == b[:2] and (a[2] == b[2]).all() and (a[3] == b[3]).all()
-    prior = solve_humans(game, model)
-    direct = {b.step: b for b in robot_blocks(game, model, RobotModel(), human_blocks(game, model))}
+    prior, rest, both = solve_humans(game, model), MemoryStore(), MemoryStore()
+    sweep(Levels(game, [HumanPhase(game, model)], from_step=6, carried={"values": prior.values(6)}), rest, 6)
+    for t in range(6):
+        for name in ("values", "policies"): assert (rest.read(name, t) == prior.store.read(name, t)).all()
+    sweep(Levels(game, [HumanPhase(game, model), RobotPhase(game, model, RobotModel())]), both, 10)
     solution = compute_robot_policy(prior)
-    for t in range(10): assert (direct[t].policy == solution.policy(t)).all()
+    for t in range(10):
+        assert (both.read("policy", t) == solution.policy(t)).all()
+        assert (both.read("values", t) == prior.values(t)).all()
 
     class Half(MemoryStore):
         """A store that forgets all levels before one."""
@@ -355,7 +351,7 @@ def test_stopping_and_going_on_changes_nothing():
 def test_results_do_not_depend_on_the_chunks(monkeypatch):
     world = load("asymmetric_freeing", 12)
     one = compute_robot_policy(compute_human_policy_prior(world))
-    monkeypatch.setattr(human, "BLOCK", 333)
+    monkeypatch.setattr(sweeping, "BLOCK", 333)
     two = compute_robot_policy(compute_human_policy_prior(world))
     monkeypatch.setattr(states, "CHUNK", 50)
     sizes = search(world).sizes

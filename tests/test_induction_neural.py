@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl_nb.induction.human import PRESETS, HumanModel, make_game, solve_humans
+from marl_nb.induction.game import PRESETS, HumanModel, RobotModel, make_game
 from marl_nb.induction.multigrid import load, loads
 from marl_nb.induction.neural import (
     Features,
@@ -19,7 +19,7 @@ from marl_nb.induction.neural import (
     solve_neural,
     training_seconds,
 )
-from marl_nb.induction.robot import RobotModel, compute_robot_policy
+from marl_nb.induction.solve import compute_robot_policy, solve_humans
 from marl_nb.induction.states import keys, search
 from marl_nb.induction.worlds import random_world
 

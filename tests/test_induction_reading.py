@@ -11,10 +11,10 @@ from papermill import inspect_notebook
 from marl_nb.core.batch import load_spec
 from marl_nb.core.results import RunRecord, read_table
 from marl_nb.induction.dictionaries import list_level, list_states, solve_in_dictionaries, weigh_dictionaries
-from marl_nb.induction.human import PRESETS, HumanModel, compute_human_policy_prior, human_blocks, make_game
+from marl_nb.induction.game import PRESETS, HumanModel, make_game
 from marl_nb.induction.multigrid import load
 from marl_nb.induction.reading import by_position, cell_map, goal_numbers, robot_choice, storyboard
-from marl_nb.induction.robot import act_out, compute_robot_policy
+from marl_nb.induction.solve import act_out, compute_human_policy_prior, compute_robot_policy, solve_humans
 from marl_nb.induction.states import search
 
 matplotlib.use("Agg")
@@ -31,9 +31,10 @@ def test_dictionaries_equal_arrays(name, steps, preset, robot):
     listed = list_states(game.space)
     for cache in ([{} for _ in listed], None):
         values, policies = solve_in_dictionaries(game, model, listed, lambda t: list_level(game.space, t), cache)
-        for block in human_blocks(game, model):
-            first = int(game.space.sizes[: block.step].sum()) + block.start
-            for i, (v, pi) in enumerate(zip(block.values, block.policies, strict=True), first):
+        prior = solve_humans(game, model, quiet=True)
+        for t in range(steps):
+            first = int(game.space.sizes[:t].sum())
+            for i, (v, pi) in enumerate(zip(prior.values(t), prior.policies(t), strict=True), first):
                 own = policies[listed[i]]
                 np.testing.assert_allclose([values[i][h][c] for h in own for c in own[h]], v, atol=1e-12)
                 np.testing.assert_allclose(np.array([own[h][c] for h in own for c in own[h]]).T, pi, atol=1e-12)

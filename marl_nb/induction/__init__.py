@@ -6,10 +6,10 @@
 __all__ = []
 
 # %% ../../nbs/induction/00_induction.ipynb #4cd94935
-from .human import HumanPolicyPrior, compute_human_policy_prior
 from .multigrid import MultiGrid, load
-from .robot import RobotSolution, compute_robot_policy
+from .solve import compute_human_policy_prior, compute_robot_policy
 from .states import StateSpace, search
+from .store import HumanPolicyPrior, RobotSolution
 
 __all__ = ["HumanPolicyPrior", "MultiGrid", "RobotSolution", "StateSpace", "compute_human_policy_prior",
            "compute_robot_policy", "load", "search"]

@@ -17,9 +17,8 @@ _SCRIPT = """
 import json, re, tempfile, time
 from pathlib import Path
 from marl_nb.induction.commands import solve
-from marl_nb.induction.human import compute_human_policy_prior
 from marl_nb.induction.multigrid import load
-from marl_nb.induction.robot import compute_robot_policy
+from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6

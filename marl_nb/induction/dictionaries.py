@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .human import Game, HumanModel
+from .game import Game, HumanModel
 from .states import StateSpace
 from .worlds import Goal, actions_of
 
@@ -27,10 +27,10 @@ def list_states(
     return [(s.step, tuple(map(agent, s.agents)), s.mobile_objects, s.mutable_objects)
             for t in range(space.max_steps + 1) for s in space.decode(t)]
 
-
+# %% ../../nbs/induction/85_dictionaries.ipynb #1c48b8be
 def list_level(
-    space: StateSpace,
-    step: int,
+    space: StateSpace,  # of a grid world
+    step: int,  # of the level
     number: Callable[[float], Any] = float,  # the type of probabilities
 ) -> list[list[tuple]]: # for each state, for each profile: (actions, [probabilities], [successors])
     "Transitions of a level as lists of tuples of lists; successors are numbered over all levels."
@@ -86,7 +86,7 @@ def solve_in_dictionaries(
                     values[i][h][c], policies[states[i]][h][c] = v, pi
     return values, policies
 
-
+# %% ../../nbs/induction/85_dictionaries.ipynb #2659d896
 def _groups(n: int, agents: int, human: int, robots: tuple[int, ...]) -> list[list[list[int]]]:
     "Profiles by the human's action, then by the other humans' actions."
     found: list[dict[tuple, list[int]]] = [{} for _ in range(n)]
@@ -116,7 +116,7 @@ import json, pickle, re, tempfile, time
 from pathlib import Path
 import numpy as np
 from marl_nb.induction.dictionaries import list_level, list_states, solve_in_dictionaries
-from marl_nb.induction.human import HumanModel, make_game
+from marl_nb.induction.game import HumanModel, make_game
 from marl_nb.induction.multigrid import load
 
 def resident(which="VmRSS"):
@@ -157,7 +157,7 @@ def weigh_dictionaries(
     cache: bool = True,  # keep the attainment cache
     number: str = "float",  # type of the probabilities: float or float16
     sliced: bool = False,  # keep transitions in files, one a level
-    world: str = "asymmetric_freeing",
+    world: str = "asymmetric_freeing",  # name of a grid world
 ) -> dict[str, Any]: # states, inner (not terminal), *_mb, *_seconds of the processor, entries of the cache
     "Solve with dictionaries in a fresh process; a process that fails is a `RuntimeError` with its message."
     code = _SCRIPT.format(steps=steps, cache=cache, number=number, sliced=sliced, world=world)
@@ -170,7 +170,7 @@ def extrapolate(
     x: Any,  # [k] at least 3 numbers, such as states
     y: Any,  # [k]
     at: float,  # where the line is asked
-    confidence: float = 0.95,
+    confidence: float = 0.95,  # of the interval
 ) -> tuple[float, float, float]: # prediction, low, high
     "A straight line and the interval for a new observation; fewer than 3 points are a `ValueError`."
     from scipy.stats import t
