@@ -32,7 +32,7 @@ def test_table(row):
     assert "/".join(s.races) == races
     assert len(s.positions) == len(s.team) == s.n_agents + s.n_enemies
     assert s.type_columns.shape == (2, len(s.kinds)) and s.type_columns.dtype == np.int64
-    names = list(dict.fromkeys(u.name for u in s.kinds))              # an enemy's own kind shares the column of its name
+    names = list(dict.fromkeys(u.name for u in s.kinds))              # an enemy's own kind shares its column
     wanted = list(range(len(names))) if s.unit_type_bits else [0]
     assert all(sorted(set(columns.tolist())) == wanted for columns in s.type_columns)
     allies = [(u.name, x, y) for u, x, y in s.placement[: s.n_agents]]

@@ -70,7 +70,8 @@ def random_episodes(
     if lanes < 1 or episodes < lanes or episodes % lanes:
         raise ValueError(f"episodes: expected a multiple of the {lanes} lanes, got {episodes}")
     env, player, each = make(name, n_envs=lanes, threads=threads), RandomPolicy(), episodes // lanes
-    step, keys, ended, t = env.reset(child_seed(seed, "environment")), child_seed(seed, "policy"), np.zeros(lanes, int), 0
+    step, keys = env.reset(child_seed(seed, "environment")), child_seed(seed, "policy")
+    ended, t = np.zeros(lanes, int), 0
     kept: dict[str, list] = {column: [] for column in OUTCOMES}
     while (ended < each).any():
         step, t = env.step(player.act(step, None, lane_keys(keys, t, lanes)).actions), t + 1

@@ -461,7 +461,8 @@ def _team(side: str, groups: tuple, known: dict[str, Unit], size: tuple[int, int
         _need(bool(g.at) != bool(g.positions), where, "either `at` or `positions`", sorted(facts))
         _need(not g.positions or "count" not in facts, f"{where}.count", "nothing beside `positions`", g.count)
         places = [(f"{where}.positions[{k}]", p) for k, p in enumerate(g.positions)] or [(f"{where}.at", g.at)]
-        found += [(at, bool(g.positions), Spawn(_unit_of(side, g.unit, known), g.count, _point(at, p, size))) for at, p in places]
+        kind = _unit_of(side, g.unit, known)
+        found += [(at, bool(g.positions), Spawn(kind, g.count, _point(at, p, size))) for at, p in places]
     _need(any(s.unit.weapon for *_, s in found), side, "at least one unit with a weapon", found[0][2].unit.name)
     return found
 

@@ -103,6 +103,7 @@ def capability_scenario(
     if map_name not in RACES: raise ValueError(f"map_name: expected {', '.join(RACES)}, got {map_name!r}")
     _check_configuration(config)
     base, team, start = scenarios.get(f"{RACES[map_name]}_5_vs_5", rim), config["team_gen"], config["start_positions"]
+    assert base.generation is not None                         # all of `RACES` are drawn
     kinds = [u.name for u in base.generation.units]
     if wrong := [u for u in team["unit_types"] if u not in kinds]:
         raise ValueError(f"capability_config.team_gen.unit_types: expected {', '.join(kinds)}, got {wrong[0]!r}")
