@@ -193,7 +193,7 @@ def compile_rules(
     autoreset: bool = True,  # a new episode begins in the step in which one ends
 ) -> Rules: # its constants
     "The constants of a scenario under some options."
-    units, n, m, draw = scenario.kinds, scenario.n_agents, scenario.n_enemies, scenario.generation
+    units, n, m, draw, ground = scenario.kinds, scenario.n_agents, scenario.n_enemies, scenario.generation, scenario.ground
     records = [_values(u, i, scenario, options) for i, u in enumerate(units)]
     kinds = np.zeros(len(units), KIND)
     for name in KIND.names or (): kinds[name] = [record[name] for record in records]
@@ -222,8 +222,8 @@ def compile_rules(
         bounds=np.array([attack or (1, 1), health or (0, 0)], float),
         segment=np.array([at, order.to if order and order.to else at], float),
         grid=np.stack([scenario.walkable, scenario.colossus_walkable, np.ones(scenario.size, bool)]),
-        height_map=scenario.height, cell_index=scenario.cell_index, goal_index=scenario.ground.goal_index,
-        cells=scenario.ground.cells, hops=scenario.hops,
+        height_map=ground.height.copy(), cell_index=ground.cell_index.copy(), goal_index=ground.goal_index.copy(),
+        cells=ground.cells.copy(), hops=ground.hops.copy(),  # copies can be written: what numba compiles stays one type
         start=np.zeros((0, 3)) if draw else _places(scenario), lattice=_lattice() if draw else np.zeros((0, 2)),
         kinds=kinds, damage=np.array([[_damage(u, v) for v in units] for u in units]),
         threat=np.where(hits, np.where(hits.T, THREAT, IDLE_THREAT), CANNOT), column=scenario.type_columns,
