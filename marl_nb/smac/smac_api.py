@@ -6,8 +6,9 @@
 __all__ = ['IGNORED', 'FIXED', 'RACES', 'Position', 'UnitView', 'capability_scenario', 'picture', 'SMACEnv']
 
 # %% ../../nbs/smac/60_smac_api.ipynb #dc018b88
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, replace
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,9 +37,20 @@ def _options(keywords: dict[str, Any]) -> dict[str, Any]:
         if name in FIXED and value not in FIXED[name]:
             raise ValueError(f"{name}: expected {' or '.join(map(repr, FIXED[name]))}, got {value!r}")
         if name not in (*names, *FIXED, *IGNORED):
-            own = ("map_name", "seed", "continuing_episode", "capability_config", "replay_dir", "replay_prefix", "rim")
+            own = ("map_name", "seed", "continuing_episode", "capability_config", "replay_dir", "replay_prefix", "rim",
+                   "episode_limit")
             raise ValueError(f"{name}: unknown keyword; known: {', '.join(sorted((*own, *names, *FIXED, *IGNORED)))}")
     return {name: value for name, value in keywords.items() if name in names}
+
+
+def _whole(name: str, value: Any, least: int, below: float = float("inf")) -> int:
+    "A whole number, of whichever type; anything else is a `ValueError`."
+    if isinstance(value, (float, np.floating)) and float(value).is_integer(): value = int(value)
+    try: number = index(value)
+    except TypeError: number = least - 1
+    if least <= number < below: return number
+    allowed = f"a whole number of {least} " + ("or more" if below == float("inf") else f"to {below - 1:g}")
+    raise ValueError(f"{name}: expected {allowed}, got {value!r}")
 
 # %% ../../nbs/smac/60_smac_api.ipynb #d8274516
 class Position(NamedTuple):
@@ -132,26 +144,32 @@ class _Made:
 
     def __init__(
         self,
-        map_name: str = "3m",  # one of `scenarios.names()`, or "10gen_terran" and so on with `capability_config`
+        map_name: str | Scenario = "3m",  # one of `scenarios.names()`, or "10gen_terran" with `capability_config`
         seed: int | None = None,  # None: a new one, see `seed()`
         continuing_episode: bool = False,  # time-outs are told apart: info["episode_limit"]
         capability_config: Mapping | None = None,  # SMACv2's distributions of teams, places and capabilities
         replay_dir: str = "",  # folder of `save_replay`
         replay_prefix: str = "",  # beginning of its file names, "": the map's name
-        rim: str = "strict",  # reading of the cliffs' rims, "strict" or "wide"
+        rim: str = "strict",  # reading of the cliffs' rims, "strict" or "wide"; a scenario brings its own
+        episode_limit: int | None = None,  # time steps, None: the map's
         **keywords, # SMAC's other keywords, see `Options`, `FIXED` and `IGNORED`
     ):
         "An unknown map or keyword, or a value that cannot be played, is a `ValueError` with what is allowed."
         options = _options(keywords)
-        if capability_config:
+        if isinstance(map_name, Scenario):
+            scenario = map_name
+            if capability_config or rim != "strict":
+                raise ValueError(f"map_name: expected a name with capability_config or rim, got {scenario.name!r}")
+        elif capability_config:
             scenario, configured = capability_scenario(map_name, capability_config, rim)
             options = configured | options
         else: scenario = scenarios.get(map_name, rim)
+        if episode_limit is not None: scenario = replace(scenario, limit=_whole("episode_limit", episode_limit, 1))
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else check_seed(seed)
         self._battle = make(scenario, seed=self._seed, threads=1, autoreset=False, **options)
         self._begun, self._running = False, False
         self._actions: list[np.ndarray] = []
-        self.map_name, self.continuing_episode = map_name, continuing_episode
+        self.map_name, self.continuing_episode = scenario.name, continuing_episode
         self.replay_dir, self.replay_prefix = replay_dir, replay_prefix
         self.battles_game = self.battles_won = self.timeouts = self.force_restarts = 0
         battle, o = self._battle, self._battle.options
@@ -183,7 +201,7 @@ class _Told(_Made):
         agent_id: int,  # number of the agent
     ) -> np.ndarray: # float32
         "What one agent observes."
-        return self._battle.time_step.obs[0, agent_id].copy()
+        return self._battle.time_step.obs[0, _whole("agent_id", agent_id, 0, self.n_agents)].copy()
 
     def get_state(self) -> np.ndarray: # float32
         "The global state."
@@ -198,6 +216,7 @@ class _Told(_Made):
         agent_id: int,  # number of the agent
     ) -> list[int]: # n_actions
         "Which actions one agent can choose, 1 or 0."
+        agent_id = _whole("agent_id", agent_id, 0, self.n_agents)
         return self._battle.time_step.available_actions[0, agent_id].view(np.int8).tolist()
 
 
@@ -318,7 +337,9 @@ class _Played(_Sizes):
     ) -> tuple[float, bool, dict[str, Any]]: # reward, terminated, info
         "Make one step; an unavailable action is a `ValueError`, a step without a battle a `RuntimeError`."
         if not self._running: raise RuntimeError("step: no battle is going on; call reset() first")
-        chosen = np.array([[int(a) for a in actions]])
+        if isinstance(actions, (str, bytes, Mapping, Set)) or len(actions) != self.n_agents:
+            raise ValueError(f"actions: expected {self.n_agents} whole numbers in the agents' order, got {actions!r}")
+        chosen = np.array([[_whole(f"actions[{i}]", a, 0, self.n_actions) for i, a in enumerate(actions)]])
         ts = self._battle.step(chosen)
         self._actions.append(chosen)
         won, timeout = bool(ts.won[0]), bool(ts.truncated[0])
@@ -393,7 +414,7 @@ class SMACEnv(_Played):
         agent_id: int,  # number of the agent
     ) -> float: # cells
         "Distance within which an agent can attack."
-        o, s = self._battle.options, self._battle.scenario
+        o, s, agent_id = self._battle.options, self._battle.scenario, _whole("agent_id", agent_id, 0, self.n_agents)
         if not o.use_unit_ranges: return s.shoot_range
         return max(self._kind(agent_id).smac_shoot_range, o.min_attack_range)
 
@@ -402,7 +423,7 @@ class SMACEnv(_Played):
         agent_id: int,  # number of the agent
     ) -> float: # cells
         "Distance within which an agent sees."
-        s = self._battle.scenario
+        s, agent_id = self._battle.scenario, _whole("agent_id", agent_id, 0, self.n_agents)
         return self._kind(agent_id).smac_sight_range if self._battle.options.use_unit_ranges else s.sight_range
 
     def get_visibility_matrix(self) -> np.ndarray: # [n, n + m] bool

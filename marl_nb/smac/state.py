@@ -193,7 +193,8 @@ def compile_rules(
     autoreset: bool = True,  # a new episode begins in the step in which one ends
 ) -> Rules: # its constants
     "The constants of a scenario under some options."
-    units, n, m, draw, ground = scenario.kinds, scenario.n_agents, scenario.n_enemies, scenario.generation, scenario.ground
+    units, n, m = scenario.kinds, scenario.n_agents, scenario.n_enemies
+    ground, draw = scenario.ground, scenario.generation
     records = [_values(u, i, scenario, options) for i, u in enumerate(units)]
     kinds = np.zeros(len(units), KIND)
     for name in KIND.names or (): kinds[name] = [record[name] for record in records]
