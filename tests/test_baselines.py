@@ -4,7 +4,7 @@ import pytest
 from papermill import inspect_notebook
 
 from marl_nb.core.batch import BatchSpec, load_spec, plan, run_batch
-from marl_nb.core.results import read_table
+from marl_nb.core.files import read_table
 from marl_nb.core.stats import binomial_interval
 from marl_nb.smac import scenarios
 

@@ -9,7 +9,8 @@ import pytest
 from papermill import inspect_notebook
 
 from marl_nb.core.batch import load_spec
-from marl_nb.core.results import RunRecord, read_table
+from marl_nb.core.files import read_table
+from marl_nb.core.results import RunRecord
 from marl_nb.induction.dictionaries import list_level, list_states, solve_in_dictionaries, weigh_dictionaries
 from marl_nb.induction.game import PRESETS, HumanModel, make_game
 from marl_nb.induction.multigrid import load

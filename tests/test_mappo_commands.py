@@ -16,7 +16,7 @@ import torch
 from marl_nb import smac
 from marl_nb.app.commands import field_comments
 from marl_nb.core.cli import main
-from marl_nb.core.results import read_json
+from marl_nb.core.files import read_json
 from marl_nb.mappo import MAPPOConfig, MAPPOPolicy, settings
 
 MARL_NB = Path(sys.executable).with_name("marl-nb")

@@ -10,9 +10,9 @@ from marl_nb import smac
 from marl_nb.app import commands
 from marl_nb.app.zoo import LARGEST_ZOO
 from marl_nb.core.cli import main
+from marl_nb.core.files import read_tensors
 from marl_nb.mappo import MAPPOConfig, MAPPOPolicy, evaluate, pretrained, train
 from marl_nb.mappo import zoo as mappo_zoo
-from marl_nb.mappo.files import load_arrays
 from marl_nb.mappo.zoo import LARGEST, make_record, outcomes, put, zoo_files
 
 PACKAGED = list(zoo_files())
@@ -38,7 +38,7 @@ def zoo(trained, tmp_path_factory) -> Path:
 
 def differing(name: str, folder: Path) -> int:
     """Of the battles that the record has one by one, how many end otherwise today."""
-    about = load_arrays(zoo_files(folder)[name], "policy")[1]
+    about = read_tensors(zoo_files(folder)[name], "policy")[1]
     identity, record = about["identity"], about["record"]
     env = smac.make(identity["scenario"], 64, threads=1, **identity["options"])
     assert env.identity == identity, "the rules have changed since: train the zoo again (marl-nb zoo)"
@@ -59,7 +59,7 @@ def test_packaged(name):
     """
     assert differing(name, mappo_zoo.ZOO) <= 4
     file = zoo_files()[name]
-    arrays, about = load_arrays(file, "policy")
+    arrays, about = read_tensors(file, "policy")
     record = about["record"]
     assert file.stat().st_size <= LARGEST and record["battles"] == 512 and len(record["checked"]) == 64
     assert all(a.dtype == np.float32 for k, a in arrays.items() if not k.startswith("value_norm"))
@@ -72,7 +72,7 @@ def test_the_packaged_zoo_is_small():
 
 
 def test_training_writes_what_it_was_trained_on(trained):
-    about = load_arrays(trained, "policy")[1]
+    about = read_tensors(trained, "policy")[1]
     assert about["identity"] == smac.make("3m").identity and about["version"]
 
 

@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 
 from marl_nb import smac
-from marl_nb.core.results import read_json
+from marl_nb.core.files import read_json, read_tensors
 from marl_nb.core.seeding import stream
 from marl_nb.mappo import MAPPOConfig, MAPPOPolicy, train
-from marl_nb.mappo.files import load_arrays
 from marl_nb.mappo.probes import Endless, FollowCue
 from marl_nb.mappo.training import MEASURED, PARTS, debug_config, sample_efficiency
 
@@ -181,7 +180,7 @@ def test_checkpoints_by_episodes(tmp_path):
         with pytest.raises(RuntimeError, match="power cut"):
             train(config, env, out=out, progress=False)
         found = out / "checkpoint.safetensors"
-        assert (load_arrays(found, "checkpoint")[1]["time"] if found.exists() else None) == kept
+        assert (read_tensors(found, "checkpoint")[1]["time"] if found.exists() else None) == kept
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 4])

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn, get_type_hints
 
 from .. import smac
 from ..core.config import load_yaml
-from ..core.results import write_bytes
+from ..core.files import write_bytes
 from ..mappo.comparison import compare
 from ..mappo.config import MAPPOConfig
 from ..mappo.identity import check_identity

@@ -49,19 +49,20 @@ def write_bytes(
 def plain(
     value: Any,  # numbers, text, None, mappings, sequences, arrays, dataclasses
     where: str = "result",  # how errors call the value
-) -> Any: # the same in JSON's own types; NaN and infinities become None
+    exact: bool = False,  # keep NaN and infinities, which Python's reader takes and the standard does not
+) -> Any: # the same in JSON's own types; without `exact`, NaN and infinities become None
     "Turn `value` into JSON types; `TypeError` names the place of a value that has none."
     if isinstance(value, np.generic | np.ndarray): value = value.tolist()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if value is None or isinstance(value, str | bool | int): return value
-    if isinstance(value, float): return value if math.isfinite(value) else None
-    if isinstance(value, list | tuple): return [plain(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, float): return value if exact or math.isfinite(value) else None
+    if isinstance(value, list | tuple): return [plain(v, f"{where}[{i}]", exact) for i, v in enumerate(value)]
     if not isinstance(value, Mapping):
         raise TypeError(f"{where}: expected a value with a JSON form, got {type(value).__name__}")
     for key in value:
         if not isinstance(key, str): raise TypeError(f"{where}: expected text keys, got {key!r}")
-    return {k: plain(v, f"{where}[{k!r}]") for k, v in value.items()}
+    return {k: plain(v, f"{where}[{k!r}]", exact) for k, v in value.items()}
 
 # %% ../../nbs/core/28_files.ipynb #04c8577f
 def write_json(
@@ -134,13 +135,13 @@ def write_tensors(
     path: str | Path,  # the file to write, usually *.safetensors
     kind: str,  # what it is, such as "policy"
     arrays: Mapping[str, np.ndarray],  # name -> array of numbers or bools
-    about: Mapping[str, Any],  # facts, anything `plain` takes
+    about: Mapping[str, Any],  # facts, anything `plain` takes; NaN stays NaN
 ) -> None:
     "Write arrays and facts to one safetensors file, atomically."
     from safetensors.numpy import save
 
     solid = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
-    text = json.dumps(plain(about, Path(path).name))
+    text = json.dumps(plain(about, Path(path).name, exact=True))
     write_bytes(path, save(solid, metadata={"kind": kind, "about": text, "sha256": _digest(solid, kind, text)}))
 
 

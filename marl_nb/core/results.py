@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .files import plain, read_json, read_table, write_bytes, write_json, write_table  # noqa: F401
+from .files import plain, read_json, write_json
 
 # %% ../../nbs/core/30_results.ipynb #8858829a
 MIME = "application/vnd.marl.result+json"

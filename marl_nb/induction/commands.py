@@ -16,9 +16,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..core.resources import memory
 from .backup import HumanPhase, Phase, RobotPhase
 from .game import PRESETS, Game, HumanModel, RobotModel, conventions, make_game, validate_coverage
-from .memory import MemoryMonitor, measure_rate, peak_memory, plan_game
+from .memory import MemoryMonitor, measure_rate, plan_game
 from .multigrid import load, names
 from .slices import LevelFiles, asked_for, check_folder, human_files, open_solution, robot_files
 from .solve import solve_humans, solve_robot
@@ -108,7 +109,7 @@ def solve(
     "Both phases into files, with an estimate first; `MemoryError` with numbers if it cannot fit."
     say = (lambda *_: None) if quiet else print
     check_workers(workers)
-    before, begun, model, robot_model = peak_memory(), time.perf_counter(), human or HumanModel(), robot or RobotModel()
+    before, begun, model, robot_model = memory().peak, time.perf_counter(), human or HumanModel(), robot or RobotModel()
     monitor, steps = MemoryMonitor(min_free_memory_fraction), horizon_of(world, steps)
     check_folder(folder, asked_for(world, steps, model, use_compression))
     game = make_game(world, max_steps=steps, monitor=monitor, quiet=quiet)
@@ -127,7 +128,7 @@ def solve(
             solution = _compute(prior, robot_model, workers, quiet, monitor, plan.fit(monitor).part)
     shutil.rmtree(Path(folder, "cluster"), ignore_errors=True)  # files of workers, whose levels are complete now
     size = sum(p.stat().st_size for p in Path(folder).rglob("*.arrow"))
-    say(f"measured: {(peak_memory() - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; "
+    say(f"measured: {(memory().peak - before) / 1e6:,.0f} MB of memory, {time.perf_counter() - begun:,.1f} s; "
         f"files of {size / 1e6:,.1f} MB")
     for line in summary(solution): say(line)
     return solution

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from ..core.config import from_mapping, to_dict
+from ..core.files import read_tensors, write_tensors
 from ..core.protocols import Memory, TimeStep
 from ..core.seeding import child_seed, lane_keys
 from .config import MAPPOConfig
-from .files import load_arrays, save_arrays
 from .interface import BaseMAAlgorithm
 from .learner import Learner
 from .policy import MAPPOPolicy
@@ -128,14 +128,15 @@ class MAPPO(BaseMAAlgorithm):
         parts = {"policy": self.policy.arrays(), "learner": self.learner.arrays()}
         about = {"config": to_dict(self.policy.config), "sizes": self.policy.sizes, "columns": self.policy.view.columns,
                  "iteration": self.learner.iteration, "time": self.time}
-        save_arrays(path, "MAPPO", {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()}, about)
+        arrays = {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()}
+        write_tensors(path, "MAPPO", arrays, about)
 
     def load(
         self,
         path: str | Path,  # what `save` wrote
     ) -> None:
         "Go on from a file; one that is damaged or of other sizes is a `ValueError` that names it."
-        arrays, about = load_arrays(path, "MAPPO")
+        arrays, about = read_tensors(path, "MAPPO")
         parts: dict[str, dict[str, Any]] = {"policy": {}, "learner": {}}
         for key, array in arrays.items():
             part, name = key.split("/", 1)

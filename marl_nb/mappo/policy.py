@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 import marl_nb
 from ..core.config import from_mapping, to_dict
+from ..core.files import read_tensors, write_tensors
 from ..core.protocols import Action, Memory, TimeStep, sample_actions
 from ..core.seeding import torch_generator, uniforms
 from .config import MAPPOConfig
-from .files import load_arrays, save_arrays
 from .identity import identity_of
 from .inputs import CriticView, actor_input, actor_input_size, input_sizes, pruned_columns, stack_frames
 from .networks import Network, PerAgent, masked_log_softmax, standardise
@@ -326,7 +326,7 @@ def save_policy(
              "identity": policy.identity, "has_critic": critic and policy.has_critic, "record": dict(record or {}),
              "version": marl_nb.__version__}
     arrays = {k: v for k, v in learned(policy).items() if critic or k.startswith("actor.")}
-    save_arrays(path, "policy", arrays, about)
+    write_tensors(path, "policy", arrays, about)
 
 
 def load_policy(
@@ -334,7 +334,7 @@ def load_policy(
     device: str = "cpu",  # where it will act
 ) -> MAPPOPolicy: # the same policy
     "Read a policy; a damaged or foreign file is a `ValueError` that names it."
-    arrays, about = load_arrays(path, "policy")
+    arrays, about = read_tensors(path, "policy")
     try:
         config = from_mapping(MAPPOConfig, about["config"] | {"device": device, "compile": False})
         policy = MAPPOPolicy(config, **about["sizes"], columns=about["columns"])

@@ -23,13 +23,12 @@ import numpy as np
 import torch
 
 from ..core.config import to_dict
+from ..core.files import read_json, read_tensors, write_json, write_tensors
 from ..core.protocols import Memory, Simulator, Snapshots, TimeStep
 from ..core.resources import Profile, gpu, memory
-from ..core.results import read_json, write_json
 from ..core.seeding import child_seed, lane_keys
 from .config import MAPPOConfig
 from .evaluation import check_playable, evaluate
-from .files import load_arrays, save_arrays
 from .identity import check_identity, identity_of
 from .inputs import input_sizes
 from .learner import Learner
@@ -199,7 +198,7 @@ def save_checkpoint(
     snapshot = trainer.env.snapshot()
     parts = {"policy": trainer.policy.arrays(), "learner": trainer.learner.arrays(), "memory": memory,
              "env": snapshot.arrays, "rollout": trainer.rollout.last()}
-    save_arrays(path, "checkpoint", {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()},
+    write_tensors(path, "checkpoint", {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()},
                 {"config": to_dict(trainer.config), "time": trainer.time, "evaluations": trainer.evaluations,
                  "iteration": trainer.learner.iteration, "source": snapshot.source, "episodes": trainer.episodes,
                  "seconds": trainer.profile.seconds, "rows": trainer.rows})
@@ -210,7 +209,7 @@ def load_checkpoint(
     path: Path,  # what `save_checkpoint` wrote
 ) -> None:
     "Go on from a checkpoint; a damaged file, another configuration or environment is a `ValueError` that names it."
-    arrays, about = load_arrays(path, "checkpoint")
+    arrays, about = read_tensors(path, "checkpoint")
     mine = to_dict(trainer.config)
     free = set(FREE) - ({"total_steps"} if trainer.config.lr_schedule == "linear" else set())
     differ = sorted(k for k in mine if k not in free and mine[k] != about["config"].get(k))

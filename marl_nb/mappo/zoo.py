@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, overload
 
 import marl_nb
+from ..core.files import read_tensors
 from ..core.protocols import Simulator
 from ..core.stats import binomial_interval
 from .comparison import same_episodes
-from .files import load_arrays
 from .policy import MAPPOPolicy
 
 # %% ../../nbs/mappo/86_zoo.ipynb #0045de1c
@@ -39,7 +39,7 @@ def listing(
 
     rows = {}
     for name, file in zoo_files(folder).items():
-        about = load_arrays(file, "policy")[1]
+        about = read_tensors(file, "policy")[1]
         record = about["record"]
         rows[name] = [*(record[c] for c in COLUMNS), file.stat().st_size, about["version"]]
     return pd.DataFrame.from_dict(rows, orient="index", columns=[*COLUMNS, "bytes", "version"])

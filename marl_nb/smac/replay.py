@@ -24,8 +24,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Circle, Polygon, Wedge
 from PIL import Image, ImageDraw, ImageFont
 
+from ..core.files import plain, write_bytes
 from ..core.protocols import Action, Policy, Snapshots
-from ..core.results import plain, write_bytes
 from ..core.seeding import check_seed, child_seed, lane_keys
 from .env import BattleEnv, make
 from .scenarios import Scenario
