@@ -29,7 +29,7 @@ from marl_nb.induction.neural import (
     training_seconds,
 )
 from marl_nb.induction.slices import open_solution
-from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy
+from marl_nb.induction.solve import act_out, compute_human_policy_prior, compute_robot_policy
 from marl_nb.induction.states import search
 from marl_nb.induction.worlds import TableWorld
 
@@ -154,13 +154,16 @@ def test_tables_take_what_exists():
         (dict(prob=np.where(prob == 1, 2.0, prob)), "prob: expected rows"),
         (dict(goals=[[1], [2]]), r"goals: expected states 0 to 1, got \[2\]"), (dict(goals=[[-1]]), "goals: expected"),
         (dict(goals=[[0.5]]), "goals: expected states"), (dict(start=[5]), "start: expected states 0 to 1"),
-        (dict(outcomes=outcomes + 0.5), "outcomes: expected states"),
+        (dict(outcomes=outcomes + 0.5), "outcomes: expected states"), (dict(start=[]), "start: expected at least one"),
+        (dict(humans=[1]), r"humans: expected agents 0 to 0, got \[1\]"), (dict(humans=[-1]), "humans: expected"),
+        (dict(humans=[0.0]), "humans: expected"), (dict(idle_action=1), "idle_action: expected actions 0 to 0"),
+        (dict(n_agents=0), "n_agents: expected 1 or more, got 0"), (dict(n_agents=1.5), "n_agents: expected 1 or more"),
     ):
         with pytest.raises(ValueError, match=said):
             TableWorld(**{**dict(outcomes=outcomes, prob=prob, n_agents=1, goals=[[1]], max_steps=2), **words})
 
 
-@pytest.mark.parametrize("step", [3, 99, -1, 1.5])
+@pytest.mark.parametrize("step", [3, 99, -1, 1.5, True])
 @pytest.mark.parametrize("disk", [False, True])
 def test_steps_that_are_not_there_are_named(step, disk, tmp_path):
     options = dict(use_disk_slicing=True, disk_cache_dir=tmp_path) if disk else {}
@@ -170,6 +173,15 @@ def test_steps_that_are_not_there_are_named(step, disk, tmp_path):
     asked += [prior.game.space.edges] + ([] if step == 3 else [prior.values, solution.value, solution.human_values])
     for f in asked:
         with pytest.raises(ValueError, match=rf"step: expected 0 to [23], got {step}"): f(step)
+
+
+@pytest.mark.parametrize("goal", [-1, 99, 0.0, "0", None])
+def test_goals_of_a_walk_are_whole_numbers(goal):
+    world = load("three_way", 2)
+    solution = compute_robot_policy(compute_human_policy_prior(world))
+    goals = dict.fromkeys(world.human_agent_indices, 0)
+    act_out(solution, goals)
+    with pytest.raises(ValueError, match="goals: expected 0 to"): act_out(solution, goals | {min(goals): goal})
 
 
 @pytest.mark.parametrize("workers", [-1, 0, 1.5, "2", True])

@@ -419,10 +419,7 @@ class ClusterSolution:
     def _files(self, name: str) -> list[str]:
         return [f"{name}{b}" for b in range(len(self.run.columns))] if name in ("values", "policies") else [name]
 
-    def _step(self, name: str, step: int) -> int:
-        end = self.max_steps + (name == "states")
-        if 0 <= step < end: return step
-        raise ValueError(f"step: expected 0 to {end - 1}, got {step!r}")
+    def _step(self, name: str, step: int) -> int: return self.run.game.space.check(step, name == "states")
 
     def part(
         self,

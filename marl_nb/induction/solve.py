@@ -177,8 +177,8 @@ def act_out(
     prior, game = solution.prior, solution.prior.game
     if set(goals) != set(game.humans): raise ValueError(f"goals: expected one for each of {game.humans}, got {goals}")
     for h, own in zip(game.humans, game.goals, strict=True):
-        if not 0 <= goals[h] < len(own):
-            raise ValueError(f"goals: expected 0 to {len(own) - 1} for human {h}, got {goals[h]}")
+        if not isinstance(goals[h], int | np.integer) or not 0 <= goals[h] < len(own):
+            raise ValueError(f"goals: expected 0 to {len(own) - 1} for human {h}, got {goals[h]!r}")
     rng, n = np.random.default_rng([seed, 1]), game.space.world.n_actions
 
     def choose(step: int, state: np.ndarray) -> int:

@@ -205,7 +205,8 @@ class StateSpace:
     ) -> int:
         "A step that the space has; another one is a `ValueError`."
         end = self.max_steps + last
-        if isinstance(step, int | np.integer) and 0 <= step < end: return int(step)
+        whole = isinstance(step, int | np.integer) and not isinstance(step, bool)
+        if whole and 0 <= step < end: return int(step)
         raise ValueError(f"step: expected 0 to {end - 1}, got {step!r}")
 
     def states(

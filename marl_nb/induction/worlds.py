@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_STEPS', 'Transitions', 'Goal', 'World', 'profile', 'actions_of', 'check_steps', 'check_prob', 'gather_outcomes',
-           'TableState', 'actions_in', 'check_states', 'TableWorld', 'random_world', 'walk']
+           'TableState', 'actions_in', 'check_numbers', 'TableWorld', 'random_world', 'walk']
 
 # %% ../../nbs/induction/10_worlds.ipynb #8edc2a85
 from collections.abc import Callable, Hashable, Sequence
@@ -124,21 +124,24 @@ def actions_in(
     profiles: int,  # how many there are
     n_agents: int,  # humans and robots
 ) -> int: # of each agent
-    "Number of actions of an agent; a number of profiles that is no power is a `ValueError`."
+    "Number of actions of an agent; no agents, or a number of profiles that is no power, is a `ValueError`."
+    if isinstance(n_agents, bool) or not isinstance(n_agents, int | np.integer) or n_agents < 1:
+        raise ValueError(f"n_agents: expected 1 or more, got {n_agents!r}")
     n = round(profiles ** (1 / n_agents))
     if n**n_agents == profiles: return n
     raise ValueError(f"outcomes: expected a number of profiles that is a power {n_agents}, got {profiles}")
 
 # %% ../../nbs/induction/10_worlds.ipynb #1d1c8051
-def check_states(
+def check_numbers(
     name: str,  # of the argument, for the message
-    states: Any,  # numbers
-    n_states: int,  # how many exist
+    given: Any,  # numbers
+    n: int,  # how many exist
+    kind: str = "states",  # what is numbered
 ) -> None:
-    "Check that numbers are whole and of states that exist; others are a `ValueError`."
-    given = np.asarray(states).reshape(-1)
-    if not given.size or given.dtype.kind in "iu" and given.min() >= 0 and given.max() < n_states: return
-    raise ValueError(f"{name}: expected states 0 to {n_states - 1}, got {given.tolist()[:10]}")
+    "Check that numbers are whole and of things that exist; others are a `ValueError`."
+    flat = np.asarray(given).reshape(-1)
+    if not flat.size or flat.dtype.kind in "iu" and flat.min() >= 0 and flat.max() < n: return
+    raise ValueError(f"{name}: expected {kind} 0 to {n - 1}, got {flat.tolist()[:10]}")
 
 # %% ../../nbs/induction/10_worlds.ipynb #914cda76
 class TableWorld:
@@ -158,7 +161,7 @@ class TableWorld:
         idle_action: int | None = None,  # the action that does nothing
         name: str = "table",  # shown in messages
     ):
-        "Wrong shapes, probabilities that are none and states that do not exist are a `ValueError`."
+        "Wrong shapes, probabilities that are none and states or agents that do not exist are a `ValueError`."
         outcomes, prob = np.asarray(outcomes), np.asarray(prob, float)
         if outcomes.shape != prob.shape or outcomes.ndim not in (3, 4):
             raise ValueError(f"prob: expected the shape of outcomes, {outcomes.shape}, 3 or 4 axes, got {prob.shape}")
@@ -167,9 +170,12 @@ class TableWorld:
             raise ValueError(f"outcomes: expected one table for each of {max_steps} steps, got {len(outcomes)}")
         self.n_states, self.n_agents = outcomes.shape[-3], n_agents
         self.n_actions = actions_in(outcomes.shape[-2], n_agents)
-        check_states("outcomes", outcomes, self.n_states)
-        check_states("start", start, self.n_states)
-        for g in goals: check_states("goals", g, self.n_states)
+        check_numbers("outcomes", outcomes, self.n_states)
+        check_numbers("start", start, self.n_states)
+        if not len(start): raise ValueError("start: expected at least one state, got none")
+        for g in goals: check_numbers("goals", g, self.n_states)
+        check_numbers("humans", humans, n_agents, "agents")
+        if idle_action is not None: check_numbers("idle_action", idle_action, self.n_actions, "actions")
         check_prob(prob)
         shape = (-1, *outcomes.shape[-3:])
         self.outcomes, self.prob = outcomes.astype(np.int64).reshape(shape), prob.reshape(shape)
