@@ -94,6 +94,7 @@ class Simulator(Protocol):
     "Anything that can be rolled out from a saved point."
 
     capabilities: Capabilities
+    n_envs: int  # lanes
 
     def reset(self, seed: int | None = None) -> TimeStep: ...
 
