@@ -112,7 +112,7 @@ def stack_rollouts(
     for i, r in enumerate(rollouts): returns[i, : rows[i]], won[i, : rows[i]] = r.returns, r.won
     return returns, won, np.arange(1, shape[1]) < rows[:, None]
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #5a57c847
+# %% ../../nbs/counterfactual/90_analysis.ipynb #6c45ae66
 def policy_weights(
     sets: Sequence[Alternatives],  # B
     valid: np.ndarray,  # [B, K] bool
@@ -145,7 +145,8 @@ def evaluate_points(
     returns, won, valid = stack_rollouts(rollouts)
     options: dict[str, Any] = {"mode": config.mode, "confidence": config.confidence}
     effects = return_effects(returns, valid, bounds=config.bounds, **options)
-    wins, some = win_effects(won, valid, **options), valid.any(1)
+    wins = win_effects(won, valid, **options)
+    some = np.atleast_1d(valid.any(1))
     weights = policy_weights(sets, valid) + ~some[:, None]
     found = scores(Effect(*(np.where(some[:, None], x, 0) for x in effects)), weights)
     found = Scores(*(type(s)(*(np.where(some, x, np.nan) for x in s)) for s in found))
