@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.seeding import check_seed
 from . import scenarios
+from .actions import DIRECTIONS, N_MOVES, n_looks
 from .env import BattleEnv, make
 from .features import obs_blocks, obs_feature_names, state_blocks, state_feature_names
 from .options import Options
@@ -176,7 +177,7 @@ class _Made:
         self.n_agents, self.n_enemies, self.n_actions = battle.n_agents, battle.n_enemies, battle.n_actions
         self.episode_limit, self.unit_type_bits = battle.episode_limit, scenario.unit_type_bits
         self.shield_bits_ally, self.shield_bits_enemy = (int(race == "P") for race in scenario.races)
-        self.n_actions_move, self.n_actions_no_attack = 4, 6 + o.num_fov_actions * o.conic_fov
+        self.n_actions_move, self.n_actions_no_attack = len(DIRECTIONS), N_MOVES + n_looks.py_func(o)
         self.obs_feature_names = obs_feature_names(scenario, o)
         self.state_feature_names = state_feature_names(scenario, o)
         self._obs_blocks, self._state_blocks = obs_blocks(scenario, o), state_blocks(scenario, o)
@@ -218,8 +219,6 @@ class _Told(_Made):
         "Which actions one agent can choose, 1 or 0."
         agent_id = _whole("agent_id", agent_id, 0, self.n_agents)
         return self._battle.time_step.available_actions[0, agent_id].view(np.int8).tolist()
-
-
 
 # %% ../../nbs/smac/60_smac_api.ipynb #07c76fa6
 def _feature(column: str) -> str:
@@ -364,7 +363,7 @@ def picture(
     battle: BattleEnv,  # with one lane
 ) -> np.ndarray: # [H, W, 3] uint8
     "A picture of a battle at this moment."
-    from marl_nb.smac.replay import render_frame
+    from marl_nb.smac.film import render_frame
 
     fov = battle.agents()["fov"] if battle.options.conic_fov else None
     return render_frame(battle.scenario, battle.units(), fov=fov, options=battle.options)
