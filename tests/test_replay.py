@@ -135,10 +135,10 @@ def test_scrubbing_shows_outcome_and_numbers(page):
     seek(page, FRAMES - 1)
     assert page.inner_text("#outcome") == "Won"
     assert page.inner_text("#clock") == "step 12 of 12, 6.0 s, return 6.50"
-    assert page.inner_text("#enemies") == "enemies 0 of 2, health 50 of 300"
+    assert page.inner_text("#of-enemies") == "enemies 0 of 2, health 50 of 300"
     seek(page, 8)
     assert page.inner_text("#outcome") == ""
-    assert page.inner_text("#enemies") == "enemies 1 of 2, health 150 of 300"
+    assert page.inner_text("#of-enemies") == "enemies 1 of 2, health 150 of 300"
 
 
 def test_the_picture_changes_with_the_frame_and_is_sharp(page):
@@ -158,7 +158,7 @@ def test_keyboard_and_selection(page):
     page.keyboard.press("ArrowLeft")
     assert step_of(page) == 1
     assert page.inner_text("#action") == "east"
-    assert (page.inner_text("#health"), page.inner_text("#shield")) == ("80 of 80", "40 of 80")
+    assert (page.inner_text("#of-health"), page.inner_text("#of-shield")) == ("80 of 80", "40 of 80")
     assert "weapon\nready\n" in page.inner_text("#facts")
     page.keyboard.press("u")
     assert page.inner_text("#action") == "attack enemy 0"
@@ -236,7 +236,7 @@ def test_every_effect_is_drawn_and_every_action_has_the_same_name_as_in_python(s
         assert tab.locator(".chips > .chosen").get_attribute("title") == f"{target}: chosen"
     assert "looks to\n330\u00b0\nattacks with\np = 0.5\ndies below\n10 % health" in tab.inner_text("#facts")
     tab.select_option("#unit", "0")
-    assert tab.inner_text("#energy") == "50 of 200"
+    assert tab.inner_text("#of-energy") == "50 of 200"
     seek(tab, 2)
     assert tab.inner_text("#action") == "look 90\u00b0"
     seek(tab, 3)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from ..core.kernels import kernel
-from .start import ATTACK, ATTACK_MOVE, IDLE, MOVE
+from .actions import ATTACK, ATTACK_MOVE, IDLE, MOVE
 from .state import AIR, CANNOT, LINE, SUICIDE, THREAT, random_bits, random_uniform, shuffle
 from .units import LOOPS_PER_SECOND
 

@@ -12,8 +12,9 @@ import math
 from typing import Any
 
 from ..core.kernels import kernel
+from .actions import NO_OP, NORTH, STOP, first_attack
 from .battle import walkable
-from .sight import NO_OP, NORTH, STOP, first_attack, reaches, sees, sides, target_slot
+from .sight import reaches, sees, sides, target_slot
 from .state import Rules
 
 # %% ../../nbs/smac/40_observation.ipynb #c1380af5

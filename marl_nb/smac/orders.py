@@ -10,10 +10,25 @@ __all__ = ['LOOPS_BEFORE_CULLING', 'refused', 'give_order', 'wanted', 'heuristic
 import math
 
 from ..core.kernels import kernel
+from marl_nb.smac.actions import (
+    ATTACK,
+    ATTACK_MOVE,
+    EAST,
+    GROUP,
+    HUNT,
+    IDLE,
+    MOVE,
+    N_MOVES,
+    NO_OP,
+    NORTH,
+    SOUTH,
+    STOP,
+    WEST,
+    first_attack,
+)
 from .battle import die, forget_attack, game_loops, needs_healing
-from .sight import EAST, N_MOVES, NO_OP, NORTH, SOUTH, STOP, WEST, first_attack, reaches, sides, target_slot
-from .start import ATTACK, ATTACK_MOVE, IDLE, MOVE
-from .state import CANNOT, GROUP, HUNT, random_uniform
+from .sight import reaches, sides, target_slot
+from .state import CANNOT, random_uniform
 from .units import LOOPS_PER_STEP
 
 LOOPS_BEFORE_CULLING = 6  # game loops until units below their health level are killed (SMACv2)
