@@ -109,7 +109,7 @@ def attribute(
     return Attribution(whole, _group(shapley_weights(agents) @ v, confidence), pairs, _group(together, confidence),
                        _group(alone, confidence), _coordination(total.mean(), alone.mean(-1)), v.size)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #82c29f03
+# %% ../../nbs/counterfactual/70_attribution.ipynb #973aeb24
 def sampled_shapley(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A, at least 1
@@ -128,8 +128,8 @@ def sampled_shapley(
         forwards, backwards = np.empty((2, agents + 1, agents), bool)
         forwards[:, order], backwards[:, order[::-1]] = joined, joined
         v = _returns(worth, np.concatenate([forwards, backwards[1:-1]]), n).mean(-1)
-        ahead, back = np.diff(v[: agents + 1]), np.diff(np.concatenate([v[:1], v[agents + 1 :], v[agents : agents + 1]]))
-        gains[order, k] = (ahead + back[::-1]) / 2
+        ahead, back = v[: agents + 1], np.concatenate([v[:1], v[agents + 1 :], v[agents : agents + 1]])
+        gains[order, k] = (np.diff(ahead) + np.diff(back)[::-1]) / 2
     return _group(gains, confidence)
 
 # %% ../../nbs/counterfactual/70_attribution.ipynb #8ed809ca
@@ -164,7 +164,7 @@ def top_interactions(
     return TopPairs(_group(v[0] - v[1 : 1 + len(chosen)], confidence), named,
                     _group(np.array(together).reshape(-1, n), confidence), v.size)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #35fceb64
+# %% ../../nbs/counterfactual/70_attribution.ipynb #e1438e2b
 class KindEffect(NamedTuple):
     "Effects of all alternatives of one kind."
 
@@ -182,7 +182,7 @@ def by_kind(
     "Effects of alternatives grouped by the kind of decision."
     returns = np.asarray(returns, float)
     if returns.ndim != 2 or len(kinds) != len(returns) - 1 or not kinds or returns.shape[1] < 2:
-        raise ValueError(f"kinds: expected a label for each of the alternatives in returns {returns.shape}, got {kinds}")
+        raise ValueError(f"kinds: expected a label for each alternative in returns {returns.shape}, got {kinds}")
     d, names = returns[1:] - returns[0], list(dict.fromkeys(kinds))
     members = [np.array([k == name for k in kinds]) for name in names]
     means = np.stack([d[m].mean(0) for m in members])

@@ -39,7 +39,7 @@ class Decision(NamedTuple):
     high: np.ndarray  # [K]
     looks: np.ndarray  # [K] how often each alternative was looked at
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #f1182964
+# %% ../../nbs/counterfactual/60_budgets.ipynb #a60456d8
 class Race:
     "Decides whether a state is above a threshold: asks for rollouts, is told returns, and ends with a `Decision`."
 
@@ -49,7 +49,7 @@ class Race:
         threshold: float,  # in the unit of the returns
         side: str = "either",  # one of `SIDES`
         confidence: float = 0.95,  # that the decision is right
-        first: int = 16,  # rollouts of each row before the first look
+        first: int = 12,  # rollouts of each row before the first look
         largest: int = 256,  # largest number of rollouts between two looks
         limit: int = 2048,  # rollouts of a row after which a state stays undecided
         bounds: tuple[float, float] | None = None,  # smallest and largest return: strict; None: approximate
@@ -80,9 +80,10 @@ class Race:
     def decision(self) -> Decision:
         "What is known now."
         spent = np.array([len(x) for x in self.returns])
-        return Decision(self.above, spent, *self.effects, self.looks)
+        value, low, high = self.effects
+        return Decision(self.above, spent, value, low, high, self.looks)
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #fc631ad4
+# %% ../../nbs/counterfactual/60_budgets.ipynb #33a07330
 def next_rollouts(
     race: Race,  # not over, or over
 ) -> tuple[list[int], int] | None: # rows and rollouts of each, None: decided, or nothing is left to spend
@@ -133,13 +134,13 @@ def look(
 
 def run_race(
     race: Race,  # a new one
-    sample: Callable[[list[int], int], Any],  # (rows, n) -> returns [len(rows), n], rollout j of all rows shares its noise
+    sample: Callable[[list[int], int], Any],  # (rows, n) -> returns [len(rows), n]; rollout j: noise j
 ) -> Decision: # decided, or not within the limit
     "Run a race to its end."
     while (wanted := race.wanted()) is not None: race.tell(wanted[0], sample(*wanted))
     return race.decision()
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #341197df
+# %% ../../nbs/counterfactual/60_budgets.ipynb #11e74c2e
 class Best(NamedTuple):
     "The outcome of sequential halving."
 
@@ -169,7 +170,7 @@ def sequential_halving(
         left = np.sort(left[np.argsort(-mean, kind="stable")[: (len(left) + 1) // 2]])
     return Best(rows[left[0]], spent, np.divide(total, spent, out=np.full(len(rows), np.nan), where=spent > 0))
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #35cef4fc
+# %% ../../nbs/counterfactual/60_budgets.ipynb #dcad51c9
 def ocba(
     means: Any,  # [K] estimated mean returns
     deviations: Any,  # [K] estimated standard deviations, above 0
