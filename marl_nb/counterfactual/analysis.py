@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['AnalysisConfig', 'likely_deviations', 'choose_alternatives', 'Analysis', 'stack_rollouts', 'policy_weights',
            'moment_q', 'evaluate_points', 'analyze', 'alternative_table', 'moment_table', 'agent_risk', 'plot_scores',
-           'plot_agents', 'plot_returns', 'moment_notes']
+           'plot_agents', 'plot_returns', 'coalition_worth', 'plot_interactions', 'moment_notes']
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #fcff1c6c
+# %% ../../nbs/counterfactual/90_analysis.ipynb #0d31eba2
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.protocols import Policy, Simulator
+from ..core.seeding import stream
 from ..core.stats import benjamini_hochberg
 from .alternatives import Alternatives, alternatives, check_joint, merge
+from .attribution import Attribution, Worth
 from .effects import MODES, Effect, Scores, return_effects, scores, win_effects
 from .rollouts import Roller, RolloutConfig, Rollouts, lookahead, noise_keys
 from .snapshots import Gate, SavedStates, record_episodes
@@ -269,6 +271,52 @@ def plot_returns(
     time = result.states.time[point]
     ax.set(yticks=range(len(joint)), yticklabels=[name(u) for u in joint], xlabel="return", title=f"time step {time}")
     ax.invert_yaxis()
+    return ax
+
+# %% ../../nbs/counterfactual/90_analysis.ipynb #30f10665
+def coalition_worth(
+    roller: Roller,  # with its points
+    point: int,  # which
+    seed: int = 0,  # of the draws and of the chance
+) -> Worth: # (coalitions [C, A] bool, n) -> returns [C, n], for `attribute`
+    "Rollouts in which the agents outside a coalition do something else, drawn from their other legal actions."
+    chosen, legal = roller.states.actions[point], roller.states.step.available_actions[point]
+    others = legal & (np.arange(legal.shape[1]) != chosen[:, None])
+
+    def worth(coalitions: np.ndarray, n: int) -> np.ndarray:
+        u = stream(seed, "other actions").random((n, *others.shape)) * others
+        other = np.where(others.any(1), u.argmax(-1), chosen)
+        joint = np.where(np.asarray(coalitions)[:, None, :], chosen, other)
+        keys = np.tile(noise_keys(seed, n), len(joint))
+        played = roller.play(np.full(len(keys), point), joint.reshape(-1, len(chosen)), keys)
+        return played.returns.reshape(len(joint), n)
+
+    return worth
+
+# %% ../../nbs/counterfactual/90_analysis.ipynb #458b80d5
+def plot_interactions(
+    result: Attribution,  # of A agents
+    ax: Any = None,  # matplotlib axes, None: the current ones
+    names: Sequence[str] | None = None,  # A names; None: numbers
+) -> Any: # the axes
+    "Agents on a circle, as large as their Shapley values; lines for interactions, dashed where the sign is not sure."
+    import matplotlib.pyplot as plt
+
+    ax, A = plt.gca() if ax is None else ax, len(result.shapley.value)
+    angle = np.pi / 2 + 2 * np.pi * np.arange(A) / A
+    x, y = np.cos(angle), np.sin(angle)
+    colour = lambda value: "C2" if value > 0 else "C3"
+    most = max(np.abs(result.interactions.value).max(initial=0), np.abs(result.shapley.value).max(), 1e-9)
+    for (i, j), value, low, high in zip(result.pairs, *result.interactions, strict=True):
+        ax.plot(x[[i, j]], y[[i, j]], color=colour(value), lw=0.5 + 8 * abs(value) / most,
+                ls="-" if low * high > 0 else ":", zorder=1)
+        ax.annotate(f"{value:+.2f}", (x[[i, j]].mean(), y[[i, j]].mean()), ha="center", va="center", size=8)
+    for i, value in enumerate(result.shapley.value):
+        ax.scatter(x[i], y[i], s=100 + 1500 * abs(value) / most, color=colour(value), zorder=2)
+        label = f"{i if names is None else names[i]}: {value:+.2f}"
+        ax.annotate(label, (1.35 * x[i], 1.35 * y[i]), ha="center", va="center")
+    ax.set(xlim=(-2, 2), ylim=(-1.8, 1.8), aspect="equal", title=f"all together {result.total.value:+.2f}")
+    ax.axis("off")
     return ax
 
 # %% ../../nbs/counterfactual/90_analysis.ipynb #495fcf64
