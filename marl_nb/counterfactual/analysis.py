@@ -293,7 +293,7 @@ def coalition_worth(
 
     return worth
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #458b80d5
+# %% ../../nbs/counterfactual/90_analysis.ipynb #b5f16ebe
 def plot_interactions(
     result: Attribution,  # of A agents
     ax: Any = None,  # matplotlib axes, None: the current ones
@@ -310,12 +310,14 @@ def plot_interactions(
     for (i, j), value, low, high in zip(result.pairs, *result.interactions, strict=True):
         ax.plot(x[[i, j]], y[[i, j]], color=colour(value), lw=0.5 + 8 * abs(value) / most,
                 ls="-" if low * high > 0 else ":", zorder=1)
-        ax.annotate(f"{value:+.2f}", (x[[i, j]].mean(), y[[i, j]].mean()), ha="center", va="center", size=8)
+        ax.annotate(f"{value:+.2f}", (x[[i, j]].mean(), y[[i, j]].mean()), ha="center", va="center", size=8,
+                    bbox={"fc": "w", "ec": "none", "pad": 1, "alpha": 0.8})
     for i, value in enumerate(result.shapley.value):
         ax.scatter(x[i], y[i], s=100 + 1500 * abs(value) / most, color=colour(value), zorder=2)
         label = f"{i if names is None else names[i]}: {value:+.2f}"
-        ax.annotate(label, (1.35 * x[i], 1.35 * y[i]), ha="center", va="center")
-    ax.set(xlim=(-2, 2), ylim=(-1.8, 1.8), aspect="equal", title=f"all together {result.total.value:+.2f}")
+        side = "left" if x[i] > 0.1 else "right" if x[i] < -0.1 else "center"
+        ax.annotate(label, (1.3 * x[i], 1.3 * y[i]), ha=side, va="bottom" if y[i] > 0 else "top")
+    ax.set(xlim=(-2.4, 2.4), ylim=(-1.7, 1.7), aspect="equal", title=f"all together {result.total.value:+.2f}")
     ax.axis("off")
     return ax
 
