@@ -19,7 +19,7 @@ from ..core.seeding import splitmix64, stream, uniforms
 from ..core.stats import Estimate, adjusted_interval, check_confidence
 from .rollouts import Roller, noise_keys
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #c1f95b1b
+# %% ../../nbs/counterfactual/70_attribution.ipynb #0251583d
 MOST_AGENTS = 5  # whose 2^A coalitions are all rolled out
 
 
@@ -41,7 +41,7 @@ def shapley_weights(
     joins, stays = f[np.maximum(size - 1, 0)] * f[agents - size], f[size] * f[np.maximum(agents - size - 1, 0)]
     return np.where(members, joins[:, None], -stays[:, None]).T / f[agents]
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #9c1469a8
 def interaction_weights(
     agents: int,  # A, at least 2
 ) -> np.ndarray: # [A (A - 1) / 2, 2^A], pairs in the order of `itertools.combinations`
@@ -55,7 +55,7 @@ def interaction_weights(
         rows.append(np.where(members[:, i] == members[:, j], weight, -weight))
     return np.array(rows)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #1b96e611
+# %% ../../nbs/counterfactual/70_attribution.ipynb #b83c8871
 Worth = Callable[[np.ndarray, int], Any]  # (coalitions [C, A] bool, n) -> returns [C, n], column j: the same noise
 
 
@@ -91,7 +91,7 @@ def _coordination(total: float, one_by_one: np.ndarray) -> float:
     "Share of the total that single changes do not explain."
     return float(abs(total - one_by_one.sum()) / (abs(total) + 1e-12))
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #18bdb4ca
 def attribute(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A, at most `MOST_AGENTS`
@@ -111,7 +111,7 @@ def attribute(
     return Attribution(whole, _group(shapley_weights(agents) @ v, confidence), pairs, _group(together, confidence),
                        _group(alone, confidence), _coordination(total.mean(), alone.mean(-1)), v.size)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #0d0d5f02
+# %% ../../nbs/counterfactual/70_attribution.ipynb #c0639f03
 def law_of_others(
     available: Any,  # [A, N] bool: available actions
     chosen: Any,  # [A] what was done
@@ -131,7 +131,7 @@ def law_of_others(
 
 _OTHERS = np.uint64(0x8CB92BA72F3D8DD7)  # tells this chance from the simulator's and the policy's
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #b85f0203
 class MomentWorth:
     "Worths of coalitions at one moment of an episode, by rollouts: `worth(coalitions, n)`."
 
@@ -155,7 +155,7 @@ class MomentWorth:
         played = self.roller.play(np.full(lanes, self.point), flat, np.tile(noise, len(coalitions)))
         return played.returns.reshape(-1, n)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #e7501fab
+# %% ../../nbs/counterfactual/70_attribution.ipynb #99e16316
 def sampled_shapley(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A, at least 1
@@ -178,7 +178,7 @@ def sampled_shapley(
         gains[order, k] = (np.diff(ahead) + np.diff(back)[::-1]) / 2
     return _group(gains, confidence)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #09a7ad28
+# %% ../../nbs/counterfactual/70_attribution.ipynb #a1b03337
 class TopPairs(NamedTuple):
     "Pairs of agents in the context that was played."
 
@@ -187,7 +187,7 @@ class TopPairs(NamedTuple):
     interactions: Estimate  # [P] v(all) - v(all but i) - v(all but j) + v(all but i and j)
     rollouts: int  # spent
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #a2fc0b65
 def top_interactions(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A
@@ -210,7 +210,7 @@ def top_interactions(
     return TopPairs(_group(v[0] - v[1 : 1 + len(chosen)], confidence), named,
                     _group(np.array(together).reshape(-1, n), confidence), v.size)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #91297aa4
+# %% ../../nbs/counterfactual/70_attribution.ipynb #612a45b7
 class KindEffect(NamedTuple):
     "Effects of all alternatives of one kind."
 
@@ -219,7 +219,7 @@ class KindEffect(NamedTuple):
     best: float  # largest effect, an optimistic plug-in
     worst: float  # smallest effect
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #20958efc
 def by_kind(
     returns: Any,  # [K + 1, n] returns, row 0: the chosen joint action, column: the same noise
     kinds: Sequence[str],  # K labels of the alternatives

@@ -36,7 +36,7 @@ class RowSampler:
         self.spent[rows] += n
         return (result.won if self.wins else result.returns).astype(float)
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #28afbb72
+# %% ../../nbs/counterfactual/60_budgets.ipynb #f4cb2bae
 SIDES = ("either", "regret", "risk")
 
 
@@ -50,7 +50,7 @@ def one_sided(
     if side == "risk": return Interval(-high, -low)
     return Interval(np.maximum(np.maximum(low, -high), 0), np.maximum(high, -low))
 
-
+# %% ../../nbs/counterfactual/60_budgets.ipynb #ae77bd39
 class Decision(NamedTuple):
     "What is known of a state when a race ends."
 
@@ -61,7 +61,7 @@ class Decision(NamedTuple):
     high: np.ndarray  # [K]
     looks: np.ndarray  # [K] how often each alternative was looked at
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #adb73ad8
+# %% ../../nbs/counterfactual/60_budgets.ipynb #dab00a4e
 class Race:
     "Decides whether a state is above a threshold: asks for rollouts, is told returns, and ends with a `Decision`."
 
@@ -105,7 +105,7 @@ class Race:
         value, low, high = self.effects
         return Decision(self.above, spent, value, low, high, self.looks)
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #6deff560
+# %% ../../nbs/counterfactual/60_budgets.ipynb #9633dc98
 def next_rollouts(
     race: Race,  # not over, or over
 ) -> tuple[list[int], int] | None: # rows and rollouts of each, None: decided, or nothing is left to spend
@@ -119,7 +119,7 @@ def next_rollouts(
     b = 1 + int(np.where(going, size, -np.inf).argmax())
     return ([0, b] if spent[0] == spent[b] else [b]), min(spent[b], race.largest, race.limit - spent[b])
 
-
+# %% ../../nbs/counterfactual/60_budgets.ipynb #6b855b5b
 def take_returns(
     race: Race,  # changed in place
     rows: list[int],  # as `next_rollouts` gave them
@@ -153,7 +153,7 @@ def look(
         low, high = adjusted_interval(d, np.ptp(together), 1 - spent)
     race.effects[:, b] = d.mean(), low, high
 
-
+# %% ../../nbs/counterfactual/60_budgets.ipynb #ea324989
 def run_race(
     race: Race,  # a new one
     sample: Callable[[list[int], int], Any],  # (rows, n) -> returns [len(rows), n]; rollout j: noise j
@@ -162,7 +162,7 @@ def run_race(
     while (wanted := race.wanted()) is not None: race.tell(wanted[0], sample(*wanted))
     return race.decision()
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #ffe92d02
+# %% ../../nbs/counterfactual/60_budgets.ipynb #8fcca1fc
 class Best(NamedTuple):
     "The outcome of sequential halving."
 
@@ -170,7 +170,7 @@ class Best(NamedTuple):
     rollouts: np.ndarray  # [K] spent on each of the rows given
     means: np.ndarray  # [K] mean returns of the rows, each over what was spent on it
 
-
+# %% ../../nbs/counterfactual/60_budgets.ipynb #8cfea879
 def sequential_halving(
     sample: Callable[[list[int], int], Any],  # (rows, n) -> returns [len(rows), n]
     rows: Any,  # [K] different row numbers that compete
@@ -192,7 +192,7 @@ def sequential_halving(
         left = np.sort(left[np.argsort(-mean, kind="stable")[: (len(left) + 1) // 2]])
     return Best(rows[left[0]], spent, np.divide(total, spent, out=np.full(len(rows), np.nan), where=spent > 0))
 
-# %% ../../nbs/counterfactual/60_budgets.ipynb #32a330e5
+# %% ../../nbs/counterfactual/60_budgets.ipynb #c2dba491
 def ocba(
     means: Any,  # [K] estimated mean returns
     deviations: Any,  # [K] estimated standard deviations, above 0

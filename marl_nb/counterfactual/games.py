@@ -50,7 +50,7 @@ class TableGame:
         "S states, A agents, N actions."
         return self.available.shape
 
-# %% ../../nbs/counterfactual/05_games.ipynb #685b7512
+# %% ../../nbs/counterfactual/05_games.ipynb #98808ae3
 NOTHING, RETREAT, ATTACK = 0, 1, 2
 TOGETHER, ALONE, VICTORY = 0.8, 0.5, 5.0  # chances of a hit, reward of a victory
 
@@ -74,7 +74,7 @@ def skirmish_step(
         if left > 0: outcomes += [(p * kills / len(targets), living - {i}, left) for i in targets]
     return outcomes
 
-
+# %% ../../nbs/counterfactual/05_games.ipynb #7c8b3e61
 def skirmish(
     agents: int = 3,  # A, 1 to 3
     health: int = 6,  # hits that the enemy takes, at least 1
@@ -102,7 +102,7 @@ def skirmish(
     return TableGame(transition, reward, available, alive, terminal, terminal & (left == 0) & alive.any(-1),
                      sum(1 << i for i in full) * (health + 1) + health, limit)
 
-# %% ../../nbs/counterfactual/05_games.ipynb #a6057328
+# %% ../../nbs/counterfactual/05_games.ipynb #579fa8df
 def expected(
     q: np.ndarray,  # [..., N, ..., N] one axis for each agent at the end
     laws: np.ndarray,  # [..., A, N] law of each agent's action
@@ -113,7 +113,7 @@ def expected(
         q = (q * law.reshape(*law.shape[:-1], *(1,) * agent, -1)).sum(-1)
     return q
 
-
+# %% ../../nbs/counterfactual/05_games.ipynb #3df69349
 def exact_values(
     game: TableGame,  # the game
     policy: np.ndarray,  # [S, A, N] probabilities
@@ -135,7 +135,7 @@ def exact_values(
         v.append(expected(q[-1], policy))
     return np.array(q), np.array(v)
 
-
+# %% ../../nbs/counterfactual/05_games.ipynb #744100d2
 def exact_worths(
     q: np.ndarray,  # [N, ..., N] value of every joint action of a moment
     chosen: np.ndarray,  # [A] the joint action that was taken
@@ -147,7 +147,7 @@ def exact_worths(
     inside = (np.arange(2**agents)[:, None] >> np.arange(agents)) % 2 == 1
     return np.array([expected(q, np.where(members[:, None], taken, others)) for members in inside])
 
-# %% ../../nbs/counterfactual/05_games.ipynb #f2375179
+# %% ../../nbs/counterfactual/05_games.ipynb #8c862dc4
 class TableSimulator:
     "`n_envs` lanes of a `TableGame` (a `Simulator`)."
 
@@ -201,7 +201,7 @@ class TableSimulator:
         return [hashlib.blake2b(b"".join(v[e].tobytes() for v in self.lanes.values()), digest_size=16).digest()
                 for e in index]
 
-# %% ../../nbs/counterfactual/05_games.ipynb #cd5413b2
+# %% ../../nbs/counterfactual/05_games.ipynb #58bc5693
 def observed(
     game: TableGame,  # the game
     state: np.ndarray,  # [E] states
@@ -213,7 +213,7 @@ def observed(
     own = np.broadcast_to(np.eye(A, dtype=np.float32), (len(state), A, A))
     return np.concatenate([np.repeat(whole[:, None], A, 1), own], -1), whole
 
-
+# %% ../../nbs/counterfactual/05_games.ipynb #846d73d4
 def see(
     simulator: TableSimulator,  # its lanes
     ended: dict[str, np.ndarray] | None = None,  # fields of `TimeStep` of the step just made; None: there was none
@@ -228,7 +228,7 @@ def see(
                                   episode_length=count, final_obs=obs, final_state=whole, final_alive=alive)
     return TimeStep(**{**fields, **(ended or {})})
 
-
+# %% ../../nbs/counterfactual/05_games.ipynb #ca8d2969
 def advance(
     simulator: TableSimulator,  # changed
     actions: np.ndarray,  # [E, A] integers
@@ -262,7 +262,7 @@ def advance(
     lanes["state"][done], lanes["time"][done], lanes["episode_return"][done] = game.start, 0, 0
     return see(simulator, ended)
 
-
+# %% ../../nbs/counterfactual/05_games.ipynb #813c66d7
 class TablePolicy:
     "Acts by a table of probabilities (a `Policy`); the state is read from what is seen."
 

@@ -17,7 +17,7 @@ from ..core.seeding import splitmix64, stream, uniforms
 from ..core.stats import Estimate, adjusted_interval, check_confidence, sign_flip_test
 from .rollouts import Roller, noise_keys
 
-# %% ../../nbs/counterfactual/80_validation.ipynb #fe413c80
+# %% ../../nbs/counterfactual/80_validation.ipynb #67d96a90
 def battles_needed(
     rate: float,  # win rate of one arm
     difference: float,  # by which that of the other is lower, above 0
@@ -34,7 +34,7 @@ def battles_needed(
     null = norm.ppf(1 - alpha / 2) * np.sqrt(2 * middle * (1 - middle))
     return float(((null + norm.ppf(power) * np.sqrt(rate * (1 - rate) + low * (1 - low))) / difference) ** 2)
 
-
+# %% ../../nbs/counterfactual/80_validation.ipynb #1c20c0d6
 def detectable_difference(
     rate: float,  # win rate of one arm, above 0
     battles: float,  # of each arm
@@ -50,7 +50,7 @@ def detectable_difference(
         low, high = (middle, high) if battles_needed(rate, middle, power, alpha) > battles else (low, middle)
     return high
 
-# %% ../../nbs/counterfactual/80_validation.ipynb #6e8e8f4c
+# %% ../../nbs/counterfactual/80_validation.ipynb #8fc40941
 class Matched(NamedTuple):
     "The states of the highest scores and their controls, pair by pair."
 
@@ -58,7 +58,7 @@ class Matched(NamedTuple):
     control: np.ndarray  # [k'] indices
     without: np.ndarray  # indices of top states that have no partner
 
-
+# %% ../../nbs/counterfactual/80_validation.ipynb #1e0df2be
 def match_states(
     score: Any,  # [B] of each state
     time: Any,  # [B] steps made before it
@@ -84,7 +84,7 @@ def match_states(
             free[partner[i]] = False
     return Matched(best[partner >= 0], partner[partner >= 0], best[partner < 0])
 
-# %% ../../nbs/counterfactual/80_validation.ipynb #7d738b23
+# %% ../../nbs/counterfactual/80_validation.ipynb #48f3e3ef
 _RANDOM = np.uint64(0xD1B54A32D192ED03)  # tells this chance from the simulator's and the policy's
 
 
@@ -106,7 +106,7 @@ def perturb(
     lanes = roller.play(np.repeat(points, 2 * n), joint, np.tile(keys, 2 * len(points)))
     return (lanes.won if wins else lanes.returns).astype(float).reshape(-1, 2, n)
 
-
+# %% ../../nbs/counterfactual/80_validation.ipynb #810d216e
 class Criticality(NamedTuple):
     "What it costs to act at random in the states of a high score, and in their controls."
 
@@ -133,7 +133,7 @@ def criticality(
     return Criticality(float(cost[0].mean()), float(cost[1].mean()), Estimate(float(d.mean()), float(low), float(high)),
                        float(sign_flip_test(d, seed=seed)), len(d))
 
-# %% ../../nbs/counterfactual/80_validation.ipynb #7cd829a5
+# %% ../../nbs/counterfactual/80_validation.ipynb #2fd96b7a
 def policy_entropy(
     probs: Any,  # [B, A, N] probabilities
 ) -> np.ndarray: # [B] in nats
@@ -158,7 +158,7 @@ def td_error(
     "Temporal-difference error of the critic."
     return np.asarray(reward) + gamma * np.asarray(next_value) - np.asarray(value)
 
-
+# %% ../../nbs/counterfactual/80_validation.ipynb #0c3bb0b5
 def rank_correlation(
     proxy: Any,  # [B] of each state
     truth: Any,  # [B] score of the full analysis
@@ -188,7 +188,7 @@ def rank_correlation(
     low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
     return Estimate(spearman(slice(None)), float(low), float(high))
 
-# %% ../../nbs/counterfactual/80_validation.ipynb #e944b2de
+# %% ../../nbs/counterfactual/80_validation.ipynb #c3d71fce
 class Recall(NamedTuple):
     "What a set of alternatives finds of what all of them show."
 
@@ -196,7 +196,7 @@ class Recall(NamedTuple):
     share: float  # effect of the set's best over that of the best of all, fresh noise; NaN where that is not above 0
     best: float  # effect of the best of all on fresh noise
 
-
+# %% ../../nbs/counterfactual/80_validation.ipynb #9ce7da83
 def recall(
     choose: Any,  # [M, n] differences of all alternatives to the chosen action, on some noise
     measure: Any,  # [M, m] the same on fresh noise
