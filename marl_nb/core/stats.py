@@ -220,7 +220,7 @@ def restricted_mean_ratio(
         drawn.append(restricted_mean(times[i], reached[i], horizon))
     return _estimate(means[0] / means[1], drawn[0] / drawn[1], confidence)
 
-# %% ../../nbs/core/40_stats.ipynb #c6252d15
+# %% ../../nbs/core/40_stats.ipynb #319ed44f
 FLIPS = 1999  # draws behind a p-value; the smallest one is 1 / 2000
 SAME = 1e-6  # sums closer than this share of the largest possible sum are ties
 
@@ -234,7 +234,7 @@ def _flipped(differences: Any, flips: int, seed: int) -> tuple[np.ndarray, np.nd
     observed = np.abs(d.sum(-1, keepdims=True)) - SAME * np.abs(d).sum(-1, keepdims=True)
     return np.abs(d @ signs), observed, (d**2).sum(-1, keepdims=True)
 
-
+# %% ../../nbs/core/40_stats.ipynb #dbc53763
 def sign_flip_test(
     differences: Any,  # [..., n] paired differences
     flips: int = FLIPS,  # random draws of the signs
@@ -244,7 +244,7 @@ def sign_flip_test(
     drawn, observed, _ = _flipped(differences, flips, seed)
     return ((1 + (drawn >= observed).sum(-1)) / (1 + flips))[()]
 
-# %% ../../nbs/core/40_stats.ipynb #820280d6
+# %% ../../nbs/core/40_stats.ipynb #3d052cf3
 def _p_values(p: Any) -> np.ndarray:
     "p-values [..., K]; NaN stands for 'no such test'."
     p = np.asarray(p, float)
@@ -264,7 +264,7 @@ def holm(
     np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(scaled, -1), 1), -1)
     return adjusted
 
-
+# %% ../../nbs/core/40_stats.ipynb #da5fcef1
 def benjamini_hochberg(
     p: Any,  # [..., K] p-values; NaN: no such test
     dependent: bool = False,  # True: for any dependence (Benjamini and Yekutieli 2001)
@@ -280,7 +280,7 @@ def benjamini_hochberg(
     np.put_along_axis(adjusted, order, np.where(np.isnan(scaled), np.nan, np.minimum(best, 1)), -1)
     return adjusted
 
-
+# %% ../../nbs/core/40_stats.ipynb #756f4e0e
 def max_t(
     differences: Any,  # [..., K, n] paired differences of K questions that share their noise
     flips: int = FLIPS,  # random draws of the signs
@@ -299,7 +299,7 @@ def max_t(
     np.put_along_axis(adjusted, order[..., 0], p, -1)
     return adjusted
 
-# %% ../../nbs/core/40_stats.ipynb #417740fe
+# %% ../../nbs/core/40_stats.ipynb #e14f5a34
 def welch_t(
     a: Any,  # [..., n]
     b: Any,  # [..., m]
@@ -310,7 +310,7 @@ def welch_t(
     gap = np.abs(a.mean(-1) - b.mean(-1))
     return np.divide(gap, error, out=np.where(gap > SAME, np.inf, 0.0), where=error > 0)
 
-
+# %% ../../nbs/core/40_stats.ipynb #bf684823
 def permutation_test(
     a: Any,  # [..., n] samples of one side
     b: Any,  # [..., m] samples of the other, independent of the first
@@ -330,7 +330,7 @@ def permutation_test(
         extreme += statistic(drawn[..., :n], drawn[..., n:]) >= observed
     return (extreme / (1 + permutations))[()]
 
-
+# %% ../../nbs/core/40_stats.ipynb #d07ba360
 def mcnemar(
     only_a: Any,  # [...] episodes that A alone won
     only_b: Any,  # [...] episodes that B alone won
@@ -342,7 +342,7 @@ def mcnemar(
         if wrong.any(): raise ValueError(f"{name}: expected counts of at least 0, got {x[wrong][0]}")
     return np.minimum(1, 2 * binom.cdf(np.minimum(only_a, only_b), only_a + only_b, 0.5))[()]
 
-# %% ../../nbs/core/40_stats.ipynb #e558ac5d
+# %% ../../nbs/core/40_stats.ipynb #59a72616
 def adjusted_interval(
     differences: Any,  # [..., n] paired differences
     span: Any,  # [...] largest size that a difference can reasonably have, at least 0
@@ -358,7 +358,7 @@ def adjusted_interval(
     half = student.ppf(0.5 + check_confidence(confidence) / 2, n - 3) * np.sqrt(np.maximum(variance, 0) / n)
     return Interval((middle - half)[()], (middle + half)[()])
 
-# %% ../../nbs/core/40_stats.ipynb #581fc9e0
+# %% ../../nbs/core/40_stats.ipynb #b1a0776e
 RISK = 0.9  # largest share of the capital that one sample can cost
 
 
@@ -396,7 +396,7 @@ def _largest_refuted(x: np.ndarray, bets: np.ndarray, alpha: float) -> np.ndarra
         low, high = np.where(refuted, middle, low), np.where(refuted, high, middle)
     return low
 
-
+# %% ../../nbs/core/40_stats.ipynb #e2612d6c
 def betting_interval(
     x: Any,  # [..., n] samples so far, between the bounds, in the order in which they came
     confidence: float = 0.95,  # probability to cover the mean at all times
@@ -410,7 +410,7 @@ def betting_interval(
     ends = _largest_refuted(unit, bets, alpha), 1 - _largest_refuted(1 - unit, bets, alpha)
     return Interval(*((low + (high - low) * end)[()] for end in ends))
 
-
+# %% ../../nbs/core/40_stats.ipynb #d305553f
 def betting_test(
     x: Any,  # [..., n] samples so far, between the bounds, in the order in which they came
     mean: float,  # the claim
@@ -426,7 +426,7 @@ def betting_test(
     best = np.maximum(_capital(unit, bets, m), _capital(1 - unit, bets, 1 - m))
     return np.minimum(1, 2 * np.exp(-best))[()]
 
-# %% ../../nbs/core/40_stats.ipynb #8ff1bf7f
+# %% ../../nbs/core/40_stats.ipynb #0fe3df84
 def empirical_bernstein(
     x: Any,  # [..., n] at least 2 samples between the bounds, n fixed beforehand
     confidence: float = 0.95,  # probability to cover the mean, at least

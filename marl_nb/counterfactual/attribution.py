@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_AGENTS', 'Worth', 'coalitions_of', 'shapley_weights', 'interaction_weights', 'Attribution', 'attribute',
-           'sampled_shapley', 'TopPairs', 'top_interactions', 'KindEffect', 'by_kind']
+           'law_of_others', 'MomentWorth', 'sampled_shapley', 'TopPairs', 'top_interactions', 'KindEffect', 'by_kind']
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #0a3c024e
+# %% ../../nbs/counterfactual/70_attribution.ipynb #773c453c
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from math import factorial
@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.seeding import stream
+from ..core.protocols import sample_actions
+from ..core.seeding import splitmix64, stream, uniforms
 from ..core.stats import Estimate, adjusted_interval, check_confidence
+from .rollouts import Roller, noise_keys
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #c1f95b1b
+# %% ../../nbs/counterfactual/70_attribution.ipynb #0251583d
 MOST_AGENTS = 5  # whose 2^A coalitions are all rolled out
 
 
@@ -39,7 +41,7 @@ def shapley_weights(
     joins, stays = f[np.maximum(size - 1, 0)] * f[agents - size], f[size] * f[np.maximum(agents - size - 1, 0)]
     return np.where(members, joins[:, None], -stays[:, None]).T / f[agents]
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #9c1469a8
 def interaction_weights(
     agents: int,  # A, at least 2
 ) -> np.ndarray: # [A (A - 1) / 2, 2^A], pairs in the order of `itertools.combinations`
@@ -53,7 +55,7 @@ def interaction_weights(
         rows.append(np.where(members[:, i] == members[:, j], weight, -weight))
     return np.array(rows)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #1b96e611
+# %% ../../nbs/counterfactual/70_attribution.ipynb #b83c8871
 Worth = Callable[[np.ndarray, int], Any]  # (coalitions [C, A] bool, n) -> returns [C, n], column j: the same noise
 
 
@@ -89,7 +91,7 @@ def _coordination(total: float, one_by_one: np.ndarray) -> float:
     "Share of the total that single changes do not explain."
     return float(abs(total - one_by_one.sum()) / (abs(total) + 1e-12))
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #18bdb4ca
 def attribute(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A, at most `MOST_AGENTS`
@@ -109,7 +111,51 @@ def attribute(
     return Attribution(whole, _group(shapley_weights(agents) @ v, confidence), pairs, _group(together, confidence),
                        _group(alone, confidence), _coordination(total.mean(), alone.mean(-1)), v.size)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #973aeb24
+# %% ../../nbs/counterfactual/70_attribution.ipynb #c0639f03
+def law_of_others(
+    available: Any,  # [A, N] bool: available actions
+    chosen: Any,  # [A] what was done
+    probs: Any = None,  # [A, N] probabilities of the policy; None: uniform over the other available actions
+) -> np.ndarray: # [A, N] law of what an agent outside a coalition does
+    "What agents outside a coalition do, as probabilities."
+    available, chosen = np.asarray(available, bool), np.asarray(chosen)
+    if available.ndim != 2 or chosen.shape != available.shape[:1]:
+        raise ValueError(f"available, chosen: expected [A, N] and [A], got {available.shape} and {chosen.shape}")
+    taken = np.arange(available.shape[1]) == chosen[:, None]
+    if not (available & taken).any(-1).all():
+        raise ValueError(f"chosen: expected available actions, got {chosen.tolist()}")
+    law = (available & ~taken).astype(float) if probs is None else available * np.asarray(probs, float)
+    law = np.where(law.sum(-1, keepdims=True) > 0, law, taken)
+    return law / law.sum(-1, keepdims=True)
+
+
+_OTHERS = np.uint64(0x8CB92BA72F3D8DD7)  # tells this chance from the simulator's and the policy's
+
+# %% ../../nbs/counterfactual/70_attribution.ipynb #b85f0203
+class MomentWorth:
+    "Worths of coalitions at one moment of an episode, by rollouts: `worth(coalitions, n)`."
+
+    def __init__(
+        self,
+        roller: Roller,  # of the episode
+        point: int,  # which moment
+        others: np.ndarray,  # [A, N] law of what an agent outside a coalition does, as from `law_of_others`
+        seed: int = 0,  # of the noise and of what the others do
+    ):
+        self.roller, self.point, self.others, self.seed, self.spent = roller, point, np.asarray(others), seed, 0
+
+    def __call__(self, coalitions: np.ndarray, n: int) -> np.ndarray: # [C, n]
+        "Returns of coalitions with the same noise, and the same actions of the others, in each column."
+        noise, chosen = noise_keys(self.seed, n, start=self.spent), self.roller.states.actions[self.point]
+        self.spent += n
+        laws = np.broadcast_to(self.others, (n, *self.others.shape))
+        instead = sample_actions(laws, uniforms(splitmix64(noise ^ _OTHERS), len(chosen)))
+        joint = np.where(np.asarray(coalitions, bool)[:, None], chosen, instead)  # [C, n, A]
+        flat, lanes = joint.reshape(-1, len(chosen)), joint.shape[0] * n
+        played = self.roller.play(np.full(lanes, self.point), flat, np.tile(noise, len(coalitions)))
+        return played.returns.reshape(-1, n)
+
+# %% ../../nbs/counterfactual/70_attribution.ipynb #99e16316
 def sampled_shapley(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A, at least 1
@@ -132,7 +178,7 @@ def sampled_shapley(
         gains[order, k] = (np.diff(ahead) + np.diff(back)[::-1]) / 2
     return _group(gains, confidence)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #8ed809ca
+# %% ../../nbs/counterfactual/70_attribution.ipynb #a1b03337
 class TopPairs(NamedTuple):
     "Pairs of agents in the context that was played."
 
@@ -141,7 +187,7 @@ class TopPairs(NamedTuple):
     interactions: Estimate  # [P] v(all) - v(all but i) - v(all but j) + v(all but i and j)
     rollouts: int  # spent
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #a2fc0b65
 def top_interactions(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A
@@ -164,7 +210,7 @@ def top_interactions(
     return TopPairs(_group(v[0] - v[1 : 1 + len(chosen)], confidence), named,
                     _group(np.array(together).reshape(-1, n), confidence), v.size)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #e1438e2b
+# %% ../../nbs/counterfactual/70_attribution.ipynb #612a45b7
 class KindEffect(NamedTuple):
     "Effects of all alternatives of one kind."
 
@@ -173,7 +219,7 @@ class KindEffect(NamedTuple):
     best: float  # largest effect, an optimistic plug-in
     worst: float  # smallest effect
 
-
+# %% ../../nbs/counterfactual/70_attribution.ipynb #20958efc
 def by_kind(
     returns: Any,  # [K + 1, n] returns, row 0: the chosen joint action, column: the same noise
     kinds: Sequence[str],  # K labels of the alternatives

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODES', 'FAMILIES', 'paired_differences', 'Effect', 'return_effects', 'win_effects', 'Scores', 'scores', 'Winner',
-           'fresh_winner', 'Pairing', 'pairing', 'Distance', 'wasserstein_test']
+           'fresh_winner', 'Distance', 'wasserstein_test']
 
 # %% ../../nbs/counterfactual/40_effects.ipynb #fd1aa064
 from typing import Any, NamedTuple
@@ -123,7 +123,7 @@ def win_effects(
     low, high = adjusted_interval(d, np.ones(d.shape[:-1]), each)
     return _effect(d, valid, Interval(np.maximum(low, -1), np.minimum(high, 1)), p)
 
-# %% ../../nbs/counterfactual/40_effects.ipynb #8d21ae64
+# %% ../../nbs/counterfactual/40_effects.ipynb #64420b51
 class Scores(NamedTuple):
     "Scores of states, each an `Estimate` of arrays [...] in the unit of the effects."
 
@@ -156,7 +156,7 @@ def scores(
     weighted = [(share * np.where(valid, x, 0)).sum(-1) for x in size]
     return Scores(*map(_estimates, (regret, risk, weighted, spread)))
 
-# %% ../../nbs/counterfactual/40_effects.ipynb #67f9bcce
+# %% ../../nbs/counterfactual/40_effects.ipynb #804191c9
 class Winner(NamedTuple):
     "An alternative chosen on some rollouts and measured on others."
 
@@ -183,30 +183,6 @@ def fresh_winner(
     e = return_effects(np.take_along_axis(np.asarray(fresh), pair, -2), **options)
     found = np.take_along_axis(d.mean(-1), index, -1)
     return Winner(index[..., 0] + 1, found[..., 0], _estimates(x[..., 0] for x in e[:3]), e.p[..., 0])
-
-# %% ../../nbs/counterfactual/40_effects.ipynb #e4a9d0a2
-class Pairing(NamedTuple):
-    "What common random numbers are worth, for each alternative."
-
-    ratio: np.ndarray  # [..., K] independent rollouts that a shared one is worth; inf: D never varies
-    correlation: np.ndarray  # [..., K] of the returns of alternative and chosen action, 0 where one does not vary
-    helps: np.ndarray  # [..., K] bool: the correlation is not negative
-
-
-def pairing(
-    returns: Any,  # [..., K + 1, n] returns, row 0: the chosen joint action, column: the same noise
-) -> Pairing: # arrays [..., K]
-    "Variance ratio and correlation of rollouts that share their noise."
-    d, _ = paired_differences(returns)
-    returns = np.asarray(returns, float)
-    variance = returns.var(-1, ddof=1)
-    apart, together = variance[..., 1:] + variance[..., :1], d.var(-1, ddof=1)
-    product = np.sqrt(variance[..., 1:] * variance[..., :1])
-    tiny = SAME**2 * np.maximum((returns**2).mean(-1).max(-1, keepdims=True), 1e-300)  # rounding of float32
-    rho = np.divide(apart - together, 2 * product, out=np.zeros_like(apart), where=product > tiny)
-    flat = np.where(apart > tiny, np.inf, 1.0)
-    ratio = np.divide(apart, together, out=flat, where=together > tiny)
-    return Pairing(ratio, rho, rho >= 0)
 
 # %% ../../nbs/counterfactual/40_effects.ipynb #09651fdb
 class Distance(NamedTuple):
