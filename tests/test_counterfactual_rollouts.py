@@ -132,12 +132,12 @@ def test_processes_are_no_other_world(make):
     states = record_episodes(RandomPolicy(), make(3), seed=4, greedy=False)
     joint = single_deviations(states.step.available_actions[0], states.actions[0])
     results = []
-    with ParallelSimulator(make, 10, workers=3, context="forkserver") as three:
-        for simulator in (make(10), three):
+    with ParallelSimulator(make, 10, workers=2, context="forkserver") as two:
+        for simulator in (make(10), two):
             roller = Roller(RandomPolicy(), simulator, states, RolloutConfig(greedy=False))
             results.append(roller.rollout(0, joint, noise_keys(0, 7)))
-        with pytest.raises(ValueError): three.step(np.full((10, states.actions.shape[1]), -1))
-        processes = three._processes
+        with pytest.raises(ValueError): two.step(np.full((10, states.actions.shape[1]), -1))
+        processes = two._processes
     for a, b in zip(*results, strict=True): np.testing.assert_array_equal(a, b)
     assert not any(p.is_alive() for p in processes)
 

@@ -261,7 +261,7 @@ def _serve(pipe: Any, make: Callable[[int], Simulator], n: int) -> None:
     "What a process does: build its lanes, then answer calls until the pipe closes."
     try:
         simulator = make(n)
-        pipe.send(simulator.capabilities)
+        pipe.send((simulator.capabilities, getattr(simulator, "autoreset", True)))
     except Exception as e: return pipe.send(e)
     with suppress(EOFError, BrokenPipeError):
         while True:
@@ -310,7 +310,7 @@ class ParallelSimulator:
         first = [pipe.recv() for pipe in self._pipes]
         for answer in first:
             if isinstance(answer, Exception): raise answer
-        self.capabilities = first[0]
+        self.capabilities, self.autoreset = first[0]
         self.reset(seed)
 
     def _all(self, name: str, arguments: Sequence[tuple]) -> list[Any]:
