@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORED', 'digest', 'action_sizes', 'native_action', 'Lane', 'save_copies', 'save_histories', 'replay', 'succeeded',
-           'GymSimulator', 'blank_step', 'lanes_of', 'ParallelSimulator', 'HistoryEnv', 'OptimizedSmacStateManager',
-           'StateManager', 'PointManager']
+           'GymSimulator', 'blank_step', 'lanes_of', 'ParallelSimulator', 'SimulatorEnv', 'HistoryEnv',
+           'OptimizedSmacStateManager', 'StateManager', 'PointManager']
 
 # %% ../../nbs/counterfactual/12_adapters.ipynb #c958d218
 import copy
@@ -20,11 +20,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Discrete, MultiDiscrete, flatdim, flatten
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, flatdim, flatten
 
 from ..core.protocols import Capabilities, Simulator, Snapshots, TimeStep
 from ..core.seeding import check_seed, child_seed, lane_keys, splitmix64
-from .snapshots import RestoreError, join_snapshots
+from .snapshots import RestoreError, first_actions, join_snapshots, last_state
 
 # %% ../../nbs/counterfactual/12_adapters.ipynb #f111b144
 IGNORED = ("episode_start_time", "time_queue", "screen", "window", "clock", "window_surface", "render_mode")
@@ -363,7 +363,35 @@ class ParallelSimulator:
     def __exit__(self, *_) -> None:
         self.close()
 
-# %% ../../nbs/counterfactual/12_adapters.ipynb #20cc29f5
+# %% ../../nbs/counterfactual/12_adapters.ipynb #778b1230
+class SimulatorEnv(gymnasium.Env):
+    "The first lane of a `Simulator`; observations are its state."
+
+    def __init__(
+        self,
+        simulator: Simulator,  # its other lanes do anything that is legal
+    ):
+        self.simulator, self.time_step = simulator, simulator.reset(0)
+        E, A, N = self.time_step.available_actions.shape
+        self.n_agents, self.battles_won = A, 0
+        self.action_space = MultiDiscrete([N] * A)
+        self.observation_space = Box(-np.inf, np.inf, self.time_step.state.shape[1:])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        "A new episode."
+        super().reset(seed=seed)
+        self.time_step = self.simulator.reset(seed)
+        return self.time_step.state[0].copy(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        "One step; an illegal action is an error of the simulator."
+        self.time_step = step = self.simulator.step(first_actions(self.time_step, np.asarray(action)[None]))
+        won = bool(step.done[0] and step.won[0])
+        self.battles_won += won
+        state = last_state(self.simulator, step)[0]
+        return state, float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), {"won": won}
+
+# %% ../../nbs/counterfactual/12_adapters.ipynb #3b0e20d6
 class HistoryEnv(gymnasium.Wrapper):
     "Keeps the actions since the last reset and its seed, as the document's managers expect."
 
@@ -382,7 +410,7 @@ class HistoryEnv(gymnasium.Wrapper):
         self.action_history.append(copy.deepcopy(action))
         return self.env.step(action)
 
-# %% ../../nbs/counterfactual/12_adapters.ipynb #e076ce92
+# %% ../../nbs/counterfactual/12_adapters.ipynb #fec3527c
 class OptimizedSmacStateManager:
     "The document's Fix 3 as it is written; it saves no step (see below)."
 
@@ -429,7 +457,7 @@ class OptimizedSmacStateManager:
         "None: no grid."
         return None
 
-# %% ../../nbs/counterfactual/12_adapters.ipynb #9a136cd8
+# %% ../../nbs/counterfactual/12_adapters.ipynb #77970c38
 class StateManager(OptimizedSmacStateManager):
     "The document's interface with checkpoints that hold: deep copies where possible, else the whole replay."
 
@@ -452,7 +480,7 @@ class StateManager(OptimizedSmacStateManager):
         for actions in history[step:]: env.env.step(actions)
         env.action_history, env._seed = copy.deepcopy(history), seed
 
-# %% ../../nbs/counterfactual/12_adapters.ipynb #b96e068a
+# %% ../../nbs/counterfactual/12_adapters.ipynb #ff8625f5
 class PointManager:
     "The document's interface over a `Simulator`: the state of its first lane, saved and restored as it is."
 

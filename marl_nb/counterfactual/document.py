@@ -4,27 +4,37 @@
 
 # %% auto #0
 __all__ = ['native_obs', 'model_probs', 'ModelPolicy', 'as_policy', 'SmacCounterfactualAnalyzer',
-           'DecentralizedCounterfactualAnalyzer']
+           'DecentralizedCounterfactualAnalyzer', 'one_by_one', 'Counted', 'document_sets', 'serial_row',
+           'benchmark_rows']
 
-# %% ../../nbs/counterfactual/50_document.ipynb #5f860c08
+# %% ../../nbs/counterfactual/50_document.ipynb #d47e1d93
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 
 from ..core.protocols import Action, Memory, Policy, Simulator, TimeStep, sample_actions
-from ..core.seeding import uniforms
-from .adapters import PointManager
+from ..core.seeding import child_seed, uniforms
+from marl_nb.counterfactual.adapters import (
+    HistoryEnv,
+    OptimizedSmacStateManager,
+    PointManager,
+    SimulatorEnv,
+    StateManager,
+)
 from marl_nb.counterfactual.alternatives import (
+    all_joint_actions,
     alternatives,
     check_joint,
     decode_joint,
     encode_joint,
     single_deviations,
 )
-from .rollouts import Roller, RolloutConfig, noise_keys
-from .snapshots import SavedStates, lone_point
+from .rollouts import Roller, RolloutConfig, lanes_seen, noise_keys
+from .snapshots import SavedStates, forced_memory, lone_point, take_memory
 
 # %% ../../nbs/counterfactual/50_document.ipynb #b3d78e23
 def native_obs(
@@ -181,3 +191,113 @@ class DecentralizedCounterfactualAnalyzer(_Analyzer):
         point = self._point(state_dict, chosen_joint_action)
         joint = single_deviations(point.step.available_actions[0], point.actions[0], [agent_id])
         return {int(u[agent_id]): r for u, r in zip(joint, self._returns(point, joint).values(), strict=True)}
+
+# %% ../../nbs/counterfactual/50_document.ipynb #9b6f572a
+def one_by_one(
+    policy: Policy,  # plays on greedily
+    env: HistoryEnv,  # round a `SimulatorEnv`
+    manager: OptimizedSmacStateManager,  # restores
+    state_dict: dict[str, Any],  # from `clone_state`
+    memory: Memory | None,  # [1, ...] of the policy after the first observation
+    actions: np.ndarray,  # [A] forced
+    n: int,  # rollouts
+    config: RolloutConfig,  # horizon and discount
+) -> np.ndarray: # [n] returns
+    "Rollouts as the document makes them; chance is what restoring leaves."
+    returns, key, lane = np.zeros(n), np.zeros(1, np.uint64), np.zeros(1, np.int64)
+    for i in range(n):
+        manager.restore_state(env, state_dict)
+        move, remembered, t, over = np.asarray(actions), forced_memory(memory, np.asarray(actions)[None]), 0, False
+        while not over and t != config.horizon:
+            _, reward, terminated, truncated, _ = env.step(move)
+            returns[i] += config.gamma**t * float(reward)
+            t, over = t + 1, bool(terminated or truncated)
+            if over or t == config.horizon: continue
+            inner: Any = env.unwrapped
+            action = policy.act(lanes_seen(inner.time_step, lane), remembered, key, True)
+            move, remembered = action.actions[0], action.memory
+    return returns
+
+# %% ../../nbs/counterfactual/50_document.ipynb #293798a2
+class Counted(gymnasium.Wrapper):
+    "Counts the steps of all environments of its class, copies included."
+
+    steps = 0
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        "Count and make a step."
+        Counted.steps += 1
+        return self.env.step(action)
+
+
+def document_sets(
+    states: SavedStates,  # points
+    point: int,  # which
+) -> dict[str, np.ndarray]: # configuration -> joint actions [K, A]
+    "What the document's configurations compare at a point, without what is not available."
+    available, chosen = states.step.available_actions[point], states.actions[point]
+    if states.probs is None: raise ValueError("states: expected recorded probabilities, got None")
+    top = alternatives(available, chosen, states.probs[point]).joint
+    apart = single_deviations(available, chosen)  # the document has the chosen one once an agent
+    return {"naive": all_joint_actions(available), "fix 1": top, "fix 2": np.concatenate([apart, apart[:1], apart[:1]])}
+
+
+def serial_row(
+    roller: Roller,  # with the points
+    env: HistoryEnv,  # round `Counted` round a `SimulatorEnv`
+    manager: OptimizedSmacStateManager,  # restores
+    saved: Sequence[dict[str, Any]],  # a state of `clone_state` for each point
+    points: Sequence[int],  # which
+    sets: Sequence[np.ndarray],  # joint actions [K, A] for each of them
+    n_rollouts: int,  # of each joint action
+    sample: int,  # rollouts that are played for each point
+) -> dict[str, float]: # means over points
+    "Cost of a configuration one rollout at a time, scaled up from a sample."
+    rows = []
+    for i, joint in zip(points, sets, strict=True):
+        memory, before, start = take_memory(roller.memory, [i]), Counted.steps, time.perf_counter()
+        played = joint[np.linspace(0, len(joint) - 1, sample).astype(int)]
+        for u in played: one_by_one(roller.policy, env, manager, saved[i], memory, u, 1, roller.config)
+        seconds, made = time.perf_counter() - start, Counted.steps - before
+        before = Counted.steps
+        for _ in range(sample): manager.restore_state(env, saved[i])
+        back, scale = Counted.steps - before, len(joint) * n_rollouts / sample
+        rows.append((len(joint), len(joint) * n_rollouts, back * scale, (made - back) * scale, seconds * scale))
+    return dict(zip(_COLUMNS, np.mean(rows, 0).tolist(), strict=True))
+
+
+_COLUMNS = ("joint_actions", "rollouts", "steps_back", "steps_on", "seconds")
+
+# %% ../../nbs/counterfactual/50_document.ipynb #65d89227
+def benchmark_rows(
+    roller: Roller,  # with many lanes, and the points of one episode that was recorded in one lane with `seed`
+    env: Simulator,  # one lane
+    seed: int,  # of `record_episodes`
+    points: Sequence[int],  # which points are timed
+    n_rollouts: int = 48,  # of each joint action
+    sample: int = 12,  # rollouts of each point that are played one by one
+) -> list[dict[str, Any]]: # a row a configuration: `configuration`, means a state of `_COLUMNS`, `episode_seconds`
+    "The document's table, measured; its episode has 50 states."
+    played = HistoryEnv(Counted(SimulatorEnv(env)))
+    managers = {"replay": StateManager(10**9), "as written": OptimizedSmacStateManager(), "copies": StateManager()}
+    played.reset(seed=child_seed(seed, "analysed"))
+    saved: dict[str, list] = {name: [] for name in managers}
+    for actions in roller.states.actions:
+        for name, manager in managers.items(): saved[name].append(manager.clone_state(played))
+        played.step(actions)
+    managers["replay"].clear_checkpoints()
+    sets = {name: [document_sets(roller.states, i)[name] for i in points] for name in ("naive", "fix 1", "fix 2")}
+    serial = [("naive", "naive", "replay"), ("fix 1", "fix 1", "replay"), ("fix 1 + 3 as written", "fix 1", "as written"),
+              ("fix 1 + 3 with real checkpoints", "fix 1", "copies"), ("fix 2", "fix 2", "replay")]
+    rows: list[dict[str, Any]] = []
+    for name, which, way in serial:
+        cost = serial_row(roller, played, managers[way], saved[way], points, sets[which], n_rollouts, sample)
+        rows.append({"configuration": name} | cost)
+    for which, chosen in sets.items():
+        steps, start = roller.steps, time.perf_counter()
+        roller.rollouts(points, chosen, noise_keys(seed, n_rollouts))
+        seconds, K = (time.perf_counter() - start) / len(points), float(np.mean([len(j) for j in chosen]))
+        row = (K, K * n_rollouts, 0.0, (roller.steps - steps) / len(points), seconds)
+        cost = dict(zip(_COLUMNS, row, strict=True))
+        rows.append({"configuration": f"this package, joint actions of {which}"} | cost)
+    return [row | {"episode_seconds": 50 * row["seconds"]} for row in rows]
