@@ -155,7 +155,7 @@ def turn_section(
     return section(f"Step {turn.time}: {sure}", f"<p>Done: {escape(name(result.states.actions[turn.point]))}.</p>",
                    kinds_table(turn), f"<figure>{svg(draw, turn)}</figure>")
 
-# %% ../../nbs/app/25_explain.ipynb #985a6b6c
+# %% ../../nbs/app/25_explain.ipynb #3a5497da
 def explain(
     policy: MAPPOPolicy,  # whose battle
     env: smac.BattleEnv,  # one battle in each of its lanes is analysed
@@ -174,7 +174,8 @@ def explain(
     roller = Roller(policy, simulator, result.states, config.rollout, result.gate)
     film, turns = film_episode(result, policy, env, shown), turning_points(result, roller, shown, most)
     decisive, name = int((result.q_win[result.states.episode == shown] <= 0.05).sum()), joint_names(film)
-    chips = [f"{len(result.states)} moments of {env.n_envs} battles", f"battle {shown}: {len(film) - 1} steps, {film.outcome}",
+    chips = [f"{len(result.states)} moments of {env.n_envs} battles",
+             f"battle {shown}: {len(film) - 1} steps, {film.outcome}",
              f"{decisive} decisive moments", f"{result.steps:,} steps of rollouts", str(result.gate)]
     write_page(Path(out), f"What decided {film.scenario}", _about(config), chips, [
         section("The battle", "<p>The curves below the field show what was at stake; at each step the panel says what "
@@ -212,7 +213,7 @@ def _summary(result: Analysis, episode: int) -> dict[str, Any]:
             "decisive moments": int((rows.q_win <= 0.05).sum()), "largest risk": round(float(first.risk), 2),
             "at step": int(first.time), "largest regret": round(float(rows.regret.max()), 2)}
 
-# %% ../../nbs/app/25_explain.ipynb #11d99991
+# %% ../../nbs/app/25_explain.ipynb #4cc994e7
 def explain_parser() -> argparse.ArgumentParser: # of `marl-nb explain`
     "The options of `marl-nb explain`."
     parser = argparse.ArgumentParser(prog="marl-nb explain", allow_abbrev=False, description=(
@@ -222,9 +223,10 @@ def explain_parser() -> argparse.ArgumentParser: # of `marl-nb explain`
     parser.add_argument("--scenario", metavar="NAME", help="a map, or a YAML file with one (default: where "
                         "it was trained)")
     parser.add_argument("--out", metavar="FILE.html", default="explain.html", help="the page (default explain.html)")
-    parser.add_argument("--battle", metavar="INT", type=int, help="the one that is filmed (default: the one in which most "
-                        "was at stake)")
-    for name, value, text in (("battles", 3, "battles that are analysed"), ("moments", 3, "moments that get a card"), ("top", 5, "most likely other joint actions"),
+    parser.add_argument("--battle", metavar="INT", type=int, help="the one that is filmed (default: the one in "
+                        "which most was at stake)")
+    for name, value, text in (("battles", 3, "battles that are analysed"), ("moments", 3, "moments that get a card"),
+                              ("top", 5, "most likely other joint actions"),
                               ("deviations", 1, "most likely other actions of each agent"),
                               ("rollouts", 48, "of every joint action"), ("seed", 0, "of battles and rollouts"),
                               ("lanes", 4096, "rollouts side by side"),
