@@ -55,8 +55,8 @@ def interaction_weights(
         rows.append(np.where(members[:, i] == members[:, j], weight, -weight))
     return np.array(rows)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #b83c8871
-Worth = Callable[[np.ndarray, int], Any]  # (coalitions [C, A] bool, n) -> returns [C, n], column j: the same noise
+# %% ../../nbs/counterfactual/70_attribution.ipynb #e3cd0434
+Worth = Callable[[np.ndarray, int], Any]  # (coalitions [C, A] or [C, n, A], n) -> returns [C, n], a column: one noise
 
 
 class Attribution(NamedTuple):
@@ -131,7 +131,7 @@ def law_of_others(
 
 _OTHERS = np.uint64(0x8CB92BA72F3D8DD7)  # tells this chance from the simulator's and the policy's
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #b85f0203
+# %% ../../nbs/counterfactual/70_attribution.ipynb #24425d8b
 class MomentWorth:
     "Worths of coalitions at one moment of an episode, by rollouts: `worth(coalitions, n)`."
 
@@ -150,33 +150,30 @@ class MomentWorth:
         self.spent += n
         laws = np.broadcast_to(self.others, (n, *self.others.shape))
         instead = sample_actions(laws, uniforms(splitmix64(noise ^ _OTHERS), len(chosen)))
-        joint = np.where(np.asarray(coalitions, bool)[:, None], chosen, instead)  # [C, n, A]
+        inside = np.asarray(coalitions, bool)
+        joint = np.where(inside[:, None] if inside.ndim == 2 else inside, chosen, instead)  # [C, n, A]
         flat, lanes = joint.reshape(-1, len(chosen)), joint.shape[0] * n
         played = self.roller.play(np.full(lanes, self.point), flat, np.tile(noise, len(coalitions)))
         return played.returns.reshape(-1, n)
 
-# %% ../../nbs/counterfactual/70_attribution.ipynb #99e16316
+# %% ../../nbs/counterfactual/70_attribution.ipynb #e1d18e21
 def sampled_shapley(
     worth: Worth,  # rollouts of coalitions
     agents: int,  # A, at least 1
-    orders: int = 64,  # random orders, each also backwards
-    n: int = 1,  # rollouts of each coalition of an order
+    orders: int = 64,  # random orders, each also backwards, with 2 A rollouts
     confidence: float = 0.95,  # of the simultaneous intervals
     seed: int = 0,  # of the orders
 ) -> Estimate: # [A]; the values add up to v(all) - v(none) of the same rollouts
     "Shapley values from random orders, forwards and backwards (Castro et al. 2009, Mitchell et al. 2022)."
-    for name, x, least in (("agents", agents, 1), ("orders", orders, 2), ("n", n, 1)):
+    for name, x, least in (("agents", agents, 1), ("orders", orders, 2)):
         if x < least: raise ValueError(f"{name}: expected at least {least}, got {x}")
-    random, gains = stream(seed, "orders"), np.empty((agents, orders))
-    for k in range(orders):
-        order = random.permutation(agents)
-        joined = np.tril(np.ones((agents + 1, agents), bool), -1)  # row r: the first r of the order
-        forwards, backwards = np.empty((2, agents + 1, agents), bool)
-        forwards[:, order], backwards[:, order[::-1]] = joined, joined
-        v = _returns(worth, np.concatenate([forwards, backwards[1:-1]]), n).mean(-1)
-        ahead, back = v[: agents + 1], np.concatenate([v[:1], v[agents + 1 :], v[agents : agents + 1]])
-        gains[order, k] = (np.diff(ahead) + np.diff(back)[::-1]) / 2
-    return _group(gains, confidence)
+    place = stream(seed, "orders").permuted(np.tile(np.arange(agents), (orders, 1)), axis=1)  # [orders, A] in the order
+    size = np.arange(agents + 1)[:, None, None]
+    forwards, backwards = place < size, place >= agents - size  # [A + 1, orders, A]: the first, or last, of the order
+    v = _returns(worth, np.concatenate([forwards, backwards[1:-1]]), orders)
+    ahead, back = v[: agents + 1], np.concatenate([v[:1], v[agents + 1 :], v[agents : agents + 1]])
+    gains = (np.diff(ahead, axis=0) + np.diff(back, axis=0)[::-1]) / 2  # of the agent at each place
+    return _group(np.take_along_axis(gains, place.T, 0), confidence)
 
 # %% ../../nbs/counterfactual/70_attribution.ipynb #a1b03337
 class TopPairs(NamedTuple):
