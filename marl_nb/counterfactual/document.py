@@ -287,7 +287,8 @@ def benchmark_rows(
         played.step(actions)
     managers["replay"].clear_checkpoints()
     sets = {name: [document_sets(roller.states, i)[name] for i in points] for name in ("naive", "fix 1", "fix 2")}
-    serial = [("naive", "naive", "replay"), ("fix 1", "fix 1", "replay"), ("fix 1 + 3 as written", "fix 1", "as written"),
+    serial = [("naive", "naive", "replay"), ("fix 1", "fix 1", "replay"),
+              ("fix 1 + 3 as written", "fix 1", "as written"),
               ("fix 1 + 3 with real checkpoints", "fix 1", "copies"), ("fix 2", "fix 2", "replay")]
     rows: list[dict[str, Any]] = []
     for name, which, way in serial:
