@@ -69,8 +69,10 @@ def analysis_seconds(
     torch.set_num_threads(1)
     player, (one, many) = pretrained(policy), (smac.make("3m", n, threads=2, autoreset=False) for n in (3, 1024))
     found = analyze(player, one, simulator=many)
-    speed = rate(lambda: analyze(player, one, simulator=many), len(found.states) / 1e3, repeats)
-    note = f"{len(found.states)} states, {found.steps:,} steps of rollouts"
+    states, used = len(found.states), time.process_time()
+    speed = rate(lambda: analyze(player, one, simulator=many), states / 1e3, repeats)
+    used = 1e3 * (time.process_time() - used) / (1 + repeats) / states
+    note = f"{states} states, {found.steps:,} steps of rollouts, {used:.1f} ms of processor time a state"
     return Measurement(1 / speed.value, 1 / speed.high, 1 / speed.low, note)
 
 
@@ -84,8 +86,10 @@ def all_actions_seconds(
     available = roller.states.step.available_actions
     point = int(available.sum(-1).prod(-1).argmax())
     joint = all_joint_actions(available[point])
+    used = time.process_time()
     speed = rate(lambda: roller.rollout(point, joint, noise_keys(0, 48)), 1, repeats)
-    note = f"{len(joint)} joint actions, {48 * len(joint):,} rollouts"
+    used = (time.process_time() - used) / (1 + repeats)
+    note = f"{len(joint)} joint actions, {48 * len(joint):,} rollouts, {used:.2f} s of processor time"
     return Measurement(1 / speed.value, 1 / speed.high, 1 / speed.low, note)
 
 # %% ../../nbs/app/30_bench.ipynb #9d3c4197
