@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['AnalysisConfig', 'likely_deviations', 'choose_alternatives', 'Analysis', 'stack_rollouts', 'policy_weights',
            'moment_q', 'evaluate_points', 'analyze', 'alternative_table', 'moment_table', 'agent_risk', 'plot_scores',
-           'plot_agents', 'plot_returns', 'coalition_worth', 'plot_interactions', 'moment_notes']
+           'plot_agents', 'plot_returns', 'plot_interactions', 'moment_notes']
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #0d31eba2
+# %% ../../nbs/counterfactual/90_analysis.ipynb #5fac3fd5
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,21 +17,21 @@ import numpy as np
 import pandas as pd
 
 from ..core.protocols import Policy, Simulator
-from ..core.seeding import stream
 from ..core.stats import benjamini_hochberg
 from .alternatives import Alternatives, alternatives, check_joint, merge
-from .attribution import Attribution, Worth
+from .attribution import Attribution
 from .effects import MODES, Effect, Scores, return_effects, scores, win_effects
 from .rollouts import Roller, RolloutConfig, Rollouts, lookahead, noise_keys
 from .snapshots import Gate, SavedStates, record_episodes
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #ed1d61c5
+# %% ../../nbs/counterfactual/90_analysis.ipynb #63663977
 @dataclass(frozen=True)
 class AnalysisConfig:
     "What an analysis asks; a value out of range is a `ValueError` that names the field."
 
     top: int = 5  # most likely other joint actions
     deviations: int = 0  # most likely other actions of every agent, the others' unchanged
+    random: int = 0  # random other joint actions
     worst: int = 0  # joint actions with the lowest value one step ahead, by the policy's critic
     n_rollouts: int = 48  # of every joint action, with the same chance for all
     horizon: int | None = 20  # steps, the forced one included; None: to the end of the episode
@@ -43,11 +43,12 @@ class AnalysisConfig:
     seed: int = 0  # of the episodes and the rollouts
 
     def __post_init__(self):
-        for name, low in (("top", 0), ("deviations", 0), ("worst", 0), ("n_rollouts", 2), ("seed", 0)):
+        counts = {"top": 0, "deviations": 0, "random": 0, "worst": 0, "n_rollouts": 2, "seed": 0}
+        for name, low in counts.items():
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name}: expected at least {low}, got {getattr(self, name)!r}")
-        if not self.top + self.deviations + self.worst:
-            raise ValueError("top, deviations, worst: expected at least one alternative, got none")
+        if not self.top + self.deviations + self.random + self.worst:
+            raise ValueError("top, deviations, random, worst: expected at least one alternative, got none")
         if self.mode not in MODES: raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
 
     @property
@@ -69,7 +70,7 @@ def likely_deviations(
         for n in others[:k]: rows.append(np.where(np.arange(len(chosen)) == a, n, chosen))
     return np.array(rows, np.int64).reshape(-1, len(chosen))
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #1a50301a
+# %% ../../nbs/counterfactual/90_analysis.ipynb #a4379b68
 def choose_alternatives(
     roller: Roller,  # with its points
     config: AnalysisConfig,  # which kinds
@@ -80,7 +81,8 @@ def choose_alternatives(
     for i, (legal, chosen, probs) in enumerate(
             zip(states.step.available_actions, states.actions, states.probs, strict=True)):
         score = lookahead(roller, i, noise_keys(config.seed + 1, 8)) if config.worst else None
-        found = alternatives(legal, chosen, probs, config.top, worst=config.worst, score=score)
+        options: dict[str, Any] = {"random": config.random, "worst": config.worst, "seed": config.seed + i}
+        found = alternatives(legal, chosen, probs, config.top, score=score, **options)
         groups = {k: found.joint[[x == k for x in found.kinds]] for k in dict.fromkeys(found.kinds)}
         if config.deviations: groups["deviation"] = likely_deviations(probs, legal, chosen, config.deviations)
         sets.append(merge(legal, groups, probs))
@@ -272,26 +274,6 @@ def plot_returns(
     ax.set(yticks=range(len(joint)), yticklabels=[name(u) for u in joint], xlabel="return", title=f"time step {time}")
     ax.invert_yaxis()
     return ax
-
-# %% ../../nbs/counterfactual/90_analysis.ipynb #30f10665
-def coalition_worth(
-    roller: Roller,  # with its points
-    point: int,  # which
-    seed: int = 0,  # of the draws and of the chance
-) -> Worth: # (coalitions [C, A] bool, n) -> returns [C, n], for `attribute`
-    "Rollouts in which the agents outside a coalition do something else, drawn from their other legal actions."
-    chosen, legal = roller.states.actions[point], roller.states.step.available_actions[point]
-    others = legal & (np.arange(legal.shape[1]) != chosen[:, None])
-
-    def worth(coalitions: np.ndarray, n: int) -> np.ndarray:
-        u = stream(seed, "other actions").random((n, *others.shape)) * others
-        other = np.where(others.any(1), u.argmax(-1), chosen)
-        joint = np.where(np.asarray(coalitions)[:, None, :], chosen, other)
-        keys = np.tile(noise_keys(seed, n), len(joint))
-        played = roller.play(np.full(len(keys), point), joint.reshape(-1, len(chosen)), keys)
-        return played.returns.reshape(len(joint), n)
-
-    return worth
 
 # %% ../../nbs/counterfactual/90_analysis.ipynb #b5f16ebe
 def plot_interactions(
