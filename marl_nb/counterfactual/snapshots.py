@@ -254,8 +254,10 @@ def _one_step(policy: Policy, simulator: Simulator, states: SavedStates, exact: 
         if len(wrong): raise RestoreError(f"{name(wrong[0])}: {k} after restoring differ from those at the snapshot")
     if exact:
         seen = TimeStep(**{k: v[:n] for k, v in vars(step).items()})
-        actions = policy.act(seen, states.memory, states.keys, states.greedy).actions
-        wrong = np.flatnonzero((actions != states.actions).any(1) & ~np.isnan(states.reward))
+        acted = policy.act(seen, states.memory, states.keys, states.greedy)
+        if states.probs is None or acted.probs is None: differ = (acted.actions != states.actions).any(1)
+        else: differ = (np.abs(acted.probs - states.probs) > 1e-4).any((1, 2))
+        wrong = np.flatnonzero(differ & ~np.isnan(states.reward))
         if len(wrong): raise RestoreError(f"{name(wrong[0])}: the policy with its saved memory acts differently")
     step = simulator.step(first_actions(step, states.actions))
     after = np.array([*simulator.fingerprint(range(n)), None], object)[:-1]
