@@ -21,7 +21,7 @@ from typing import Any
 
 import numba
 import numba.core.config
-from numba import _dynfunc
+from numba import _dynfunc  # type: ignore[attr-defined]
 from numba.core import cgutils, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -99,11 +99,11 @@ class _PartCompiler(Compiler):
 
 # %% ../../nbs/core/15_kernels.ipynb #842137b5
 def _widened(
-    kind: types.Type,  # of an argument
-) -> types.Type:
-    "64 bits for every signed integer; other types as they are."
-    kind = types.unliteral(kind)
-    return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
+    kind: Any,  # numba's type of an argument
+) -> Any: # numba's type
+    "64 bits for every signed integer that is no constant; other types as they are."
+    number = isinstance(kind, types.Integer) and not isinstance(kind, types.Literal)
+    return types.int64 if number and kind.signed else kind
 
 
 def _share_part(
@@ -111,7 +111,8 @@ def _share_part(
     options: dict[str, Any],  # of the compiler
 ) -> None:
     "Let other kernels call a part instead."
-    part: Any = numba.njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, **options)(whole.py_func)
+    own: dict[str, Any] = {"pipeline_class": _PartCompiler, "no_cpython_wrapper": True}
+    part: Any = numba.njit(**own, **options)(whole.py_func)
 
     def template(args: tuple, kws: dict) -> Any:
         return part.get_call_template(tuple(map(_widened, args)), {k: _widened(v) for k, v in kws.items()})
