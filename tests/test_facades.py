@@ -16,7 +16,8 @@ from pettingzoo.utils.conversions import parallel_to_aec
 
 from marl_nb.core.config import from_mapping
 from marl_nb.smac import ParallelEnv, SMACEnv, make, scenarios
-from marl_nb.smac.features import actions_of, obs_feature_names, state_feature_names
+from marl_nb.smac.actions import n_actions
+from marl_nb.smac.features import obs_feature_names, state_feature_names
 from marl_nb.smac.options import Options
 
 # n_actions, obs, state, as the unmodified SMAC and SMACv2 say
@@ -329,7 +330,7 @@ def test_names_are_the_definition(name, on, looks, capable):
         assert names == list(definition.observation(battle, chosen, agent)) and len(set(names)) == len(names)
     names = state_feature_names(scenario, options)
     assert names == list(definition.state(battle, chosen)) and len(set(names)) == len(names)
-    assert actions_of(scenario, options) == definition.n_actions(battle, chosen)
+    assert n_actions(scenario, options) == definition.n_actions(battle, chosen)
 
 
 @pytest.mark.parametrize("name", scenarios.names())
@@ -342,7 +343,7 @@ def test_as_many_names_as_columns(name, control):
         names = obs_feature_names(env.scenario, env.options, 0, team)
         assert len(names) == time_step.obs.shape[-1]
         assert len(state_feature_names(env.scenario, env.options, team)) == time_step.state.shape[-1]
-        assert actions_of(env.scenario, env.options, team) == time_step.available_actions.shape[-1]
+        assert n_actions(env.scenario, env.options, team) == time_step.available_actions.shape[-1]
 
 
 # PettingZoo

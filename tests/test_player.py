@@ -1,5 +1,7 @@
 """The player of core in a headless browser: series, marks and notes, and a page that is hidden when it is opened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,8 +55,6 @@ def test_series_marks_and_notes(tab, problems, movie, tmp_path):
 
 
 def test_html_notes_are_drawn(tab, problems, movie, tmp_path):
-    from dataclasses import replace
-
     replace(movie, html_notes=True).html(tmp_path / "m.html")
     tab.goto((tmp_path / "m.html").as_uri())
     assert tab.locator("#note b").inner_text() == "0"

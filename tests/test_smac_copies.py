@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from marl_nb.smac import make
-from marl_nb.smac.env import take_lanes
+from marl_nb.smac.lanes import take_lanes
 
 COPIES = {"pickle": lambda env: pickle.loads(pickle.dumps(env)), "deepcopy": copy.deepcopy}
 CHILD = """
 import pickle, sys
 env = pickle.load(open(sys.argv[1], "rb"))
-from marl_nb.smac.env import take_lanes
+from marl_nb.smac.lanes import take_lanes
 env.step(env.time_step.available_actions.argmax(-1))
 print(len(take_lanes.signatures), sum(take_lanes.stats.cache_misses.values()))
 """

@@ -37,7 +37,8 @@ def wheel(copy_repository, tmp_path_factory):
 
 
 def test_contents(wheel, root):
-    names, kinds = ZipFile(wheel).namelist(), (".py", ".json", ".html", ".yaml", ".safetensors")
+    names = ZipFile(wheel).namelist()
+    kinds = (".py", ".json", ".html", ".css", ".js", ".yaml", ".safetensors")
     package = {p.relative_to(root).as_posix() for p in (root / "marl_nb").rglob("*") if p.suffix in kinds}
     assert {n for n in names if not n.split("/")[0].endswith(".dist-info")} == package
     metadata = ZipFile(wheel).read(next(n for n in names if n.endswith("/METADATA"))).decode()

@@ -88,7 +88,7 @@ def thread_speedup(
     two, one = (make(scenario, n_envs, threads=n) for n in (2, 1))
     return ratio(lambda: random_play(two, steps), lambda: random_play(one, steps))
 
-
+# %% ../../nbs/smac/90_bench.ipynb #e365cf29
 def api_microseconds(
     scenario: str = "3m",  # name
     steps: int = 5000,  # steps a repeat
@@ -109,7 +109,7 @@ def api_microseconds(
         seconds.append(total / steps)
     return summary([1e6 * s for s in seconds[1:]])
 
-
+# %% ../../nbs/smac/90_bench.ipynb #e440be0c
 def snapshot_microseconds(
     scenario: str = "3m",  # name
     n_envs: int = 4096,  # lanes

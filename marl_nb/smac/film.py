@@ -47,7 +47,7 @@ def _area(outline: np.ndarray) -> float:
     (x, y), (a, b) = outline.T, np.roll(outline, -1, 0).T
     return abs((x * b - a * y).sum()) / 2
 
-
+# %% ../../nbs/smac/52_film.ipynb #7710999d
 @lru_cache
 def glyph(
     name: str,  # of a unit type
@@ -69,7 +69,7 @@ def _reach(unit: Unit) -> float:
     "Cells, edge to edge, within which a unit acts on others."
     return unit.weapon.range if unit.weapon else unit.heal["range"] if unit.heal else 0.0
 
-
+# %% ../../nbs/smac/52_film.ipynb #fc4a0209
 def cast(
     scenario: Scenario,  # where the units fight
     units: Mapping[str, np.ndarray],  # [U] each, as `BattleEnv.units` gives them
@@ -147,7 +147,7 @@ def _cliffs(cliff_level: Sequence[str]) -> list[tuple[tuple[int, int], tuple[int
     upright = [((x + 1, y), (x + 1, y + 1)) for y, x in falls(1)]
     return upright + [((x, y + 1), (x + 1, y + 1)) for y, x in falls(0)]
 
-
+# %% ../../nbs/smac/52_film.ipynb #5dabdc0b
 @lru_cache(maxsize=16)
 def _backdrop(pathing: tuple[str, ...], cliff_level: tuple[str, ...], size: int) -> Image.Image:
     "The terrain, `size` pixels along its longer side."
@@ -173,7 +173,7 @@ def _letter(text: str, height: int) -> Image.Image:
     ImageDraw.Draw(mask).text((height, height), text, fill=255, font=font, anchor="mm")
     return mask
 
-
+# %% ../../nbs/smac/52_film.ipynb #13824585
 class _Canvas:
     "An image to draw on in cells; circles, lines and polygons may be transparent."
 
@@ -212,7 +212,7 @@ def _beam(source, target, half: float) -> np.ndarray:
     dx, dy = np.subtract(target, source) / max(np.hypot(*np.subtract(target, source)), 1e-9)
     return np.asarray(target) + half * np.array([[-dy, dx], [dy, -dx]])
 
-
+# %% ../../nbs/smac/52_film.ipynb #fc532cd0
 def _paint_shot(canvas: _Canvas, r: Any, u: int, target: int, x, y) -> None:
     "A shot of unit `u`, or its healing."
     if r.blast[u] > 0: canvas.polygon(_arc(x[u], y[u], r.blast[u]), INK["blast"] + "50", INK["blast"])
@@ -246,7 +246,7 @@ def _paint_bars(canvas: _Canvas, r: Any, units: Mapping, x, y, u: int) -> None:
         canvas.box(x[u] - width / 2, top, width * min(units[name][u] / most, 1), 0.14, INK[name])
         top += 0.18
 
-
+# %% ../../nbs/smac/52_film.ipynb #a419890a
 def paint(
     r: Any,  # with the names of `cast`
     units: Mapping[str, np.ndarray],  # [U] each: x, y, health, shield, energy, shot_target
@@ -295,7 +295,7 @@ def _ring(ax, at, radius: float, width: float, share: float, colour: str) -> Non
     ax.add_patch(Wedge(at, radius, 0, 360, width=width, color="#c9ccc6", lw=0, zorder=4))
     ax.add_patch(Wedge(at, radius, 90 - 360 * share, 90, width=width, color=colour, lw=0, zorder=5))
 
-
+# %% ../../nbs/smac/52_film.ipynb #63107520
 def _unit(ax, film: Any, frame: int, u: int) -> None:
     "A living unit with its rings, or the cross of a dead one."
     at, radius = (film.x[frame, u], film.y[frame, u]), film.radius[u]
@@ -322,7 +322,7 @@ def _limits(film: Any, margin: float) -> dict[str, tuple[float, float]]:
     more = max(0.0, 0.5 * (right - left) - (high - low)) / 2
     return {"xlim": (left, right), "ylim": (low - more, high + more)}
 
-
+# %% ../../nbs/smac/52_film.ipynb #7c03cee1
 def _ground(ax: plt.Axes, film: Any, margin: float) -> None:
     "The map, with its cells and cliffs."
     width, height = film.size
@@ -354,7 +354,7 @@ def _shot(ax: plt.Axes, film: Any, frame: int, u: int, target: int) -> None:
     ax.plot(*ends.T, color=colour, lw=1.3, zorder=8)
     ax.plot(*ends[0], "o", color=colour, ms=3.5, zorder=8)
 
-
+# %% ../../nbs/smac/52_film.ipynb #014e71f3
 def _tail(ax: plt.Axes, film: Any, frame: int, u: int, steps: int) -> None:
     "Where a unit came from, fading with time."
     first = max(0, frame - steps)

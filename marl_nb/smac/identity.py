@@ -18,7 +18,7 @@ from .state import compile_rules
 
 # %% ../../nbs/smac/48_identity.ipynb #86cc1fcf
 RULES_VERSION = 2  # raised whenever a battle goes another way with the same numbers
-DERIVED = ("hops", "cells", "cell_index", "goal_index")  # fields of `Rules` that follow from `grid`
+DERIVED = ("hops", "cells", "cell_index", "goal_index", "layout")  # fields of `Rules` that follow from the others
 
 
 def _text(value: Any) -> str:
@@ -28,7 +28,7 @@ def _text(value: Any) -> str:
     if a.dtype.kind == "f": a = np.round(a, 9) + 0.0  # no -0
     return f"{a.shape}" + ",".join(f"{x:.9g}" if a.dtype.kind == "f" else str(int(x)) for x in a.ravel().tolist()) + ";"
 
-
+# %% ../../nbs/smac/48_identity.ipynb #10d10508
 def canonical(
     scenario: Scenario,  # a map
     options: Options,  # SMAC's switches

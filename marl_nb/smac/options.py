@@ -67,7 +67,7 @@ class Options:
         if not self.min_attack_range >= 0:
             raise ValueError(f"min_attack_range: expected at least 0 cells, got {self.min_attack_range!r}")
 
-
+# %% ../../nbs/smac/22_options.ipynb #22d203b8
 Switches: Any = namedtuple("Switches", [f.name for f in fields(Options)])  # type: ignore[misc]  # for numba
 
 

@@ -44,7 +44,7 @@ def refused(r, o, s, i, j):
     if r.kinds[s.unit[i].kind].heal_rate > 0.0: return not needs_healing(r, s, j) or s.unit[i].energy <= 0.0
     return r.threat[s.unit[i].kind, s.unit[j].kind] == CANNOT
 
-
+# %% ../../nbs/smac/35_orders.ipynb #b8e7ac39
 @kernel
 def give_order(r, o, s, team, i, action):
     "Turn the action of unit `i` into an order."
@@ -74,7 +74,7 @@ def wanted(r, s, i, j):
     if r.kinds[s.unit[i].kind].heal_rate == 0.0: return s.health[j] > 0.0
     return 0.0 < s.health[j] < r.kinds[s.unit[j].kind].health_max and r.kinds[s.unit[j].kind].heal_rate == 0.0
 
-
+# %% ../../nbs/smac/35_orders.ipynb #f7b7f468
 @kernel
 def heuristic_action(r, o, s, team, i):
     "The action of SMAC's heuristic player; it may be one that is not available to agents."
@@ -131,7 +131,7 @@ def cull(r, s):
             s.health[a] = 0.0
             die(r, s, a)
 
-
+# %% ../../nbs/smac/35_orders.ipynb #a885baeb
 @kernel
 def advance(r, o, s, slots, actions, opponent_actions):
     "One environment step."

@@ -7,6 +7,7 @@ __all__ = ['ParallelEnv']
 
 # %% ../../nbs/smac/65_parallel.ipynb #33d3eda6
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,38 @@ from gymnasium import spaces
 from ..core.protocols import TimeStep
 from ..core.seeding import check_seed
 from .actions import STOP
-from .env import make
+from .env import BattleEnv, make
 from .scenarios import Scenario
 from .smac_api import picture
+
+# %% ../../nbs/smac/65_parallel.ipynb #00fcabce
+def _mask(ts: TimeStep, a: int) -> np.ndarray:
+    "What an agent can choose, as PettingZoo's spaces want it."
+    return ts.available_actions[0, a].astype(np.int8)
+
+
+def _facts(ts: TimeStep, a: int) -> dict[str, Any]:
+    "What every info says."
+    facts = {"battle_won": "won", "dead_allies": "dead_allies", "dead_enemies": "dead_enemies"}
+    return {name: getattr(ts, field)[0].item() for name, field in facts.items()}
+
+
+def _space(battle: BattleEnv, mask: str, ts: TimeStep, a: int) -> spaces.Space:
+    "Bounds of an observation: 1, unless distances go beyond the sight range or health levels stretch the health."
+    draws = battle.scenario.generation
+    bound = np.inf if battle.options.fully_observable or (draws and draws.health) else 1.0
+    vector = spaces.Box(-bound, bound, ts.obs.shape[2:], np.float32)
+    if mask == "info": return vector
+    choice = spaces.Box(0, 1, ts.available_actions.shape[2:], np.int8)
+    return spaces.Dict({"observation": vector, "action_mask": choice})
+
+
+def _chosen(agent: str, action: int | None, alive: bool, n: int) -> int:
+    "The action of an agent, checked; the dead need none."
+    if action is None and not alive: return 0
+    if action is None or not 0 <= action < n or action != int(action):
+        raise ValueError(f"actions: expected a number from 0 to {n - 1} for {agent}, got {action!r}")
+    return int(action)
 
 # %% ../../nbs/smac/65_parallel.ipynb #a37887bc
 class ParallelEnv(pettingzoo.ParallelEnv):
@@ -44,24 +74,16 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else check_seed(seed)
         self._battle = make(scenario, seed=seed, threads=1, control=control, rim=rim, autoreset=False, **options)
         self.mask, self.render_mode, self._fresh = mask, render_mode, True
-        self.possible_agents: list[str] = list(self._by_agent(self._mask))
+        self.possible_agents: list[str] = list(self._by_agent(_mask))
         self.agents: list[str] = []
         self.action_spaces = self._by_agent(lambda ts, a: spaces.Discrete(ts.available_actions.shape[2]))
-        self.observation_spaces = self._by_agent(self._space)
+        self.observation_spaces = self._by_agent(partial(_space, self._battle, mask))
         self.state_space = spaces.Box(-np.inf, np.inf, (self._battle.state_size,), np.float32)
 
     def _by_agent(self, value: Callable[[TimeStep, int], Any]) -> dict[str, Any]:
         "`value(time step of the side, number)` of every agent."
         sides = {"ally": self._battle.time_step, "enemy": self._battle.rival}
         return {f"{s}_{a}": value(ts, a) for s, ts in sides.items() if ts for a in range(ts.obs.shape[1])}
-
-    def _space(self, ts: TimeStep, a: int) -> spaces.Space:
-        draws = self._battle.scenario.generation
-        bound = np.inf if self._battle.options.fully_observable or (draws and draws.health) else 1.0
-        vector = spaces.Box(-bound, bound, ts.obs.shape[2:], np.float32)
-        if self.mask == "info": return vector
-        choice = spaces.Box(0, 1, ts.available_actions.shape[2:], np.int8)
-        return spaces.Dict({"observation": vector, "action_mask": choice})
 
     def observation_space(self, agent): # the space of an agent
         "What an agent's observations are."
@@ -89,10 +111,9 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         if not self.agents: raise RuntimeError("step: no battle is going on; call reset() first")
         if unknown := set(actions) - set(self.possible_agents):
             raise ValueError(f"actions: expected the agents {', '.join(self.possible_agents)}, got {sorted(unknown)}")
-        chosen = {agent: self._chosen(agent, actions.get(agent)) for agent in self.possible_agents}
-        legal = self._by_agent(lambda ts, a: ts.available_actions[0, a])
-        illegal = {agent: not bool(legal[agent][action]) for agent, action in chosen.items()}
-        alive = self._by_agent(lambda ts, a: ts.alive[0, a])
+        alive, legal = self._by_agent(lambda ts, a: ts.alive[0, a]), self._by_agent(_mask)
+        chosen = {agent: _chosen(agent, actions.get(agent), alive[agent], len(legal[agent])) for agent in alive}
+        illegal = {agent: not legal[agent][action] for agent, action in chosen.items()}
         orders = [int(alive[agent]) * STOP if illegal[agent] else action for agent, action in chosen.items()]
         n = self._battle.n_agents
         self._battle.step(np.array([orders[:n]]), np.array([orders[n:]]) if orders[n:] else None)
@@ -102,24 +123,12 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         if self._battle.time_step.done[0]: self.agents = []
         return self._observations(), rewards, terminations, truncations, self._infos(illegal)
 
-    def _chosen(self, agent: str, action: int | None) -> int:
-        "The action of an agent, checked; the dead need none."
-        if action is None and not self._by_agent(lambda ts, a: ts.alive[0, a])[agent]: return 0
-        n = self.action_spaces[agent].n
-        if action is None or not 0 <= action < n or action != int(action):
-            raise ValueError(f"actions: expected a number from 0 to {n - 1} for {agent}, got {action!r}")
-        return int(action)
-
-    def _mask(self, ts: TimeStep, a: int) -> np.ndarray: return ts.available_actions[0, a].astype(np.int8)
-
     def _observations(self) -> dict[str, Any]:
         if self.mask == "info": return self._by_agent(lambda ts, a: ts.obs[0, a].copy())
-        return self._by_agent(lambda ts, a: {"observation": ts.obs[0, a].copy(), "action_mask": self._mask(ts, a)})
+        return self._by_agent(lambda ts, a: {"observation": ts.obs[0, a].copy(), "action_mask": _mask(ts, a)})
 
     def _infos(self, illegal: Mapping[str, bool]) -> dict[str, dict[str, Any]]:
-        facts = {"battle_won": "won", "dead_allies": "dead_allies", "dead_enemies": "dead_enemies"}
-        infos = self._by_agent(lambda ts, a: {name: getattr(ts, field)[0].item() for name, field in facts.items()})
-        masks = self._by_agent(self._mask)
+        infos, masks = self._by_agent(_facts), self._by_agent(_mask)
         for agent, info in infos.items():
             info["illegal_action"] = illegal.get(agent, False)
             if self.mask == "info": info["action_mask"] = masks[agent]

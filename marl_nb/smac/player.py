@@ -106,7 +106,7 @@ def _played(film: Any, unit: int, n: int) -> dict[str, Any]:
     known = {"available": film.available[:, unit]} if film.available.shape[2] else {}
     return {"choices": choices_of(film, unit, n), "chosen": chosen} | look | known
 
-
+# %% ../../nbs/smac/53_player.ipynb #816ce7ef
 def unit_track(
     film: Any,  # a replay
     unit: int,  # slot
@@ -139,7 +139,7 @@ def shots(
         found.append(Effect(f, "help" if film.team[u] == film.team[target] else "hit", u, target))
     return found
 
-
+# %% ../../nbs/smac/53_player.ipynb #b401dd6e
 def deaths(
     film: Any,  # a replay
 ) -> list[Mark]: # in the order of units

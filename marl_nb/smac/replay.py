@@ -157,7 +157,7 @@ def _check(r: "Replay") -> None:
     for name in ("attack_prob", "health_level"): _fill(r, name, "f4", (r.n_agents,))
     _check_values(r)
 
-
+# %% ../../nbs/smac/54_replay.ipynb #049886aa
 def _check_values(r: "Replay") -> None:
     "Numbers in a replay that mean nothing are a `ValueError`."
     n, most = len(r.unit_names), r.available.shape[2] or N_MOVES + r.looks + len(r.unit_names)
@@ -186,7 +186,7 @@ def save_battle(
     if battle.start: arrays |= {f"start.{name}": array for name, array in battle.start.arrays.items()}
     write_npz(path, {"meta": np.array(json.dumps(meta)), **arrays})
 
-
+# %% ../../nbs/smac/54_replay.ipynb #4a8ee79d
 def load_battle(
     path,  # a file that `save_battle` wrote
 ) -> Replay: # the battle
@@ -244,7 +244,7 @@ def _available(env, lane: int) -> np.ndarray:
     width = max(side.shape[1] for side in sides)
     return np.concatenate([np.pad(side, ((0, 0), (0, width - side.shape[1]))) for side in sides])
 
-
+# %% ../../nbs/smac/54_replay.ipynb #74aaa5b1
 class _Film:
     "One battle of a lane while it is played, from now on."
 
@@ -286,7 +286,7 @@ def _check_wish(env: BattleEnv, lane: int | None, max_episodes: int, outcome: st
     if (rival is None) == (len(_sides(env)) == 2):
         raise ValueError(f"rival: expected a policy if and only if the enemies are agents, got {rival!r}")
 
-
+# %% ../../nbs/smac/54_replay.ipynb #134060cd
 def record(
     env: BattleEnv,  # it is reset first; without autoreset only the first episode can be filmed
     policy: Policy | np.ndarray,  # who plays the allies, or their actions [T, E, A]

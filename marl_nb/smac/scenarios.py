@@ -89,6 +89,36 @@ class Generation:
         "Chance that the allies start surrounded."
         return {"surrounded": 1.0, "reflect": 0.0}.get(self.start, 1.0 - self.p)
 
+# %% ../../nbs/smac/20_scenarios.ipynb #2a2d7112
+def _kinds(s: "Scenario") -> tuple[Unit, ...]:
+    "The unit types that can occur, sorted by name; then enemies' that differ from the allies' of that name."
+    if s.generation: own, other = s.generation.units, tuple(u.as_enemy for u in s.generation.units)
+    else: own, other = (tuple({g.unit.name: g.unit for g in team}.values()) for team in (s.allies, s.enemies))
+    named = {u.name: u for u in other + own}
+    first = tuple(named[name] for name in sorted(named))
+    return first + tuple(u for u in other if u not in first)
+
+
+def _placement(s: "Scenario") -> tuple[tuple[Unit, float, float], ...]:
+    "Every unit with its starting position, in slot order; a `ValueError` where they are drawn by chance."
+    if s.generation:
+        raise ValueError(f"{s.name}: units and positions are drawn in every episode, see `generation`, `kinds`")
+    taken: list[tuple[Unit, float, float]] = []
+    for spawn in s.allies: _place(spawn, taken, s, _direction(s.allies, s.enemies))
+    allies = sorted(taken, key=lambda p: (p[0].name, p[1], p[2]))
+    for spawn in s.enemies: _place(spawn, taken, s, _direction(s.enemies, s.allies))
+    return tuple(allies + taken[len(allies) :])
+
+
+def _of_ground(name: str, meaning: str) -> Any:
+    "A property that is one of the terrain's."
+    return property(lambda s: getattr(s.ground, name), doc=meaning)
+
+
+def _of_units(name: str, meaning: str) -> Any:
+    "A property that lists a number of every slot's unit."
+    return property(lambda s: np.array([float(getattr(u, name)) for u in s.units]), doc=meaning)
+
 # %% ../../nbs/smac/20_scenarios.ipynb #e466364c
 @dataclass(frozen=True)
 class Scenario:
@@ -125,11 +155,7 @@ class Scenario:
     @property
     def kinds(self) -> tuple[Unit, ...]:
         "The unit types that can occur, sorted by name; then enemies' that differ from the allies' of that name."
-        if self.generation: own, other = self.generation.units, tuple(u.as_enemy for u in self.generation.units)
-        else: own, other = (tuple({s.unit.name: s.unit for s in team}.values()) for team in (self.allies, self.enemies))
-        named = {u.name: u for u in other + own}
-        first = tuple(named[name] for name in sorted(named))
-        return first + tuple(u for u in other if u not in first)
+        return _kinds(self)
 
     @property
     def type_columns(self) -> np.ndarray:
@@ -142,31 +168,6 @@ class Scenario:
         "The terrain under the scenario's reading of the rims."
         return terrain(self.pathing, self.cliff_level, self.rim)
 
-    @property
-    def walkable(self) -> np.ndarray:
-        "[W, H] bool: where units on the ground walk, indexed by the integer parts of x and y."
-        return self.ground.walkable
-
-    @property
-    def colossus_walkable(self) -> np.ndarray:
-        "[W, H] bool: where units walk that walk cliffs."
-        return self.ground.colossus_walkable
-
-    @property
-    def height(self) -> np.ndarray:
-        "[W, H] float64: height of the ground from 0 to 1."
-        return self.ground.height
-
-    @property
-    def cell_index(self) -> np.ndarray:
-        "[W, H] int16: number of a walkable cell, -1 elsewhere."
-        return self.ground.cell_index
-
-    @property
-    def hops(self) -> np.ndarray:
-        "[C, C] int16: from cell, goal -> cell to head for; [0, 0] if every way is straight."
-        return self.ground.hops
-
     def standable(
         self,
         kind: Unit,  # a unit type
@@ -178,13 +179,7 @@ class Scenario:
     @cached_property
     def placement(self) -> tuple[tuple[Unit, float, float], ...]:
         "Every unit with its starting position, in slot order; a `ValueError` where they are drawn by chance."
-        if self.generation:
-            raise ValueError(f"{self.name}: units and positions are drawn in every episode, see `generation`, `kinds`")
-        taken: list[tuple[Unit, float, float]] = []
-        for spawn in self.allies: _place(spawn, taken, self, _direction(self.allies, self.enemies))
-        allies = sorted(taken, key=lambda p: (p[0].name, p[1], p[2]))
-        for spawn in self.enemies: _place(spawn, taken, self, _direction(self.enemies, self.allies))
-        return tuple(allies + taken[len(allies) :])
+        return _placement(self)
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -206,20 +201,14 @@ class Scenario:
         "[U] int: 0 for allies, 1 for enemies."
         return np.repeat([0, 1], [self.n_agents, self.n_enemies])
 
-    @property
-    def radius(self) -> np.ndarray:
-        "[U] float64, cells."
-        return np.array([u.radius for u in self.units])
-
-    @property
-    def health_max(self) -> np.ndarray:
-        "[U] float64."
-        return np.array([float(u.health) for u in self.units])
-
-    @property
-    def shield_max(self) -> np.ndarray:
-        "[U] float64."
-        return np.array([float(u.shield) for u in self.units])
+    walkable = _of_ground("walkable", "[W, H] bool: where units on the ground walk, by the integer parts of x and y.")
+    colossus_walkable = _of_ground("colossus_walkable", "[W, H] bool: where units walk that walk cliffs.")
+    height = _of_ground("height", "[W, H] float64: height of the ground from 0 to 1.")
+    cell_index = _of_ground("cell_index", "[W, H] int16: number of a walkable cell, -1 elsewhere.")
+    hops = _of_ground("hops", "[C, C] int16: from cell, goal -> cell to head for; [0, 0] if every way is straight.")
+    radius = _of_units("radius", "[U] float64, cells.")
+    health_max = _of_units("health", "[U] float64, points.")
+    shield_max = _of_units("shield", "[U] float64, points.")
 
 # %% ../../nbs/smac/20_scenarios.ipynb #6395752b
 def _direction(own: tuple[Spawn, ...], other: tuple[Spawn, ...]) -> float:
@@ -263,7 +252,7 @@ def _unit_of(side: str, name: str, known: Mapping[str, Unit] = UNITS) -> Unit:
     "The unit that one side has under a name."
     return known[name] if side == "allies" else known[name].as_enemy
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #77b6306c
 def _fixed(name: str, facts: dict) -> Scenario:
     team = lambda side: tuple(Spawn(_unit_of(side, s["unit"]), s["count"], tuple(s["at"])) for s in facts[side])
     allies, enemies = (tuple(o) for o in facts.get("type_order", ((), ())))
@@ -296,7 +285,7 @@ def _generated() -> dict[str, Scenario]:
 
 SCENARIOS: dict[str, Scenario] = {n: _fixed(n, f) for n, f in package_data()["scenarios"].items()} | _generated()
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #4a3f6126
 def names() -> list[str]:
     "Names of the packaged scenarios."
     return list(SCENARIOS)
@@ -330,7 +319,7 @@ class _Order:
     to: tuple = ()
     every_game_seconds: float = 0.5
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #f0375824
 @dataclass(frozen=True)
 class _Draw:
     units: dict
@@ -360,7 +349,7 @@ class _Facts:
     shoot_range: float = 6.0
     sight_range: float = 9.0
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #466e3719
 def _filled(where: str, cls: type, facts: Any) -> Any:
     "Fill a dataclass from a mapping; errors begin with `where`."
     if not isinstance(facts, Mapping): raise ValueError(f"{where}: expected a mapping, got {facts!r}")
@@ -395,7 +384,7 @@ def _rows(where: str, rows: Any, alphabet: str, size: tuple[int, int] | None = N
     _need(size in (None, (w, h)), where, f"the size of the terrain, {size}", (w, h))
     return tuple(reversed(rows))
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #d6a26fce
 def _map(facts: Mapping) -> dict[str, Any]:
     "Size, pathing and cliff levels of custom facts."
     rows, levels = facts.get("terrain"), facts.get("cliff_level")
@@ -411,7 +400,7 @@ def _map(facts: Mapping) -> dict[str, Any]:
     return {"size": size, "pathing": pathing,
             "cliff_level": plain if levels is None else _rows("cliff_level", levels, "012r", size)}
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #f32e4ff9
 def _changed(where: str, part: Any, changes: Any) -> Any:
     "A unit or weapon with other numbers."
     _need(isinstance(changes, Mapping), where, "a mapping", changes)
@@ -466,7 +455,7 @@ def _team(side: str, groups: tuple, known: dict[str, Unit], size: tuple[int, int
     _need(any(s.unit.weapon for *_, s in found), side, "at least one unit with a weapon", found[0][2].unit.name)
     return found
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #07feab25
 def _orders(facts: Any, first: tuple[float, float] | None, size: tuple[int, int]) -> Order | None:
     "The enemy's order; by default an attack-move to `first`."
     if facts is None: return None
@@ -479,7 +468,7 @@ def _orders(facts: Any, first: tuple[float, float] | None, size: tuple[int, int]
     points = {k: _point(f"enemy_order.{k}", v, size) for k, v in given.items()}
     return Order(o.kind, **points, every_game_seconds=o.every_game_seconds)
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #726339ab
 def _drawn(facts: Mapping, known: dict[str, Unit]) -> tuple[Generation, tuple[str, ...]]:
     "The generation of custom facts, and the order of its types."
     d = _filled("generation", _Draw, facts)
@@ -499,6 +488,17 @@ def _drawn(facts: Mapping, known: dict[str, Unit]) -> tuple[Generation, tuple[st
             d.mask_probability if "mask_probability" in facts else None,
         ), tuple(drawn)
     except ValueError as e: raise ValueError(f"generation.{e}") from None
+
+# %% ../../nbs/smac/20_scenarios.ipynb #194f6645
+def _check_spots(s: Scenario, spots: list[tuple[str, bool, Spawn]]) -> None:
+    "Units that cannot stand where they should are a `ValueError`."
+    for where, _, spawn in spots:
+        x, y = map(int, spawn.at)
+        _need(bool(s.standable(spawn.unit)[x, y]), where, f"ground on which a {spawn.unit.name} can stand", spawn.at)
+    placed = () if s.generation else s.placement
+    for where, exact, spawn in spots:
+        right = not exact or (spawn.unit, *spawn.at) in placed
+        _need(right, where, f"{spawn.unit.separation} cells of room for a {spawn.unit.name}", spawn.at)
 
 # %% ../../nbs/smac/20_scenarios.ipynb #d1154291
 def from_mapping(
@@ -535,16 +535,10 @@ def from_mapping(
         map_type="terran_gen" if any(known[n].heal for n in types) else "custom", generation=generation,
         defaults=f.defaults, rim=f.rim, shoot_range=f.shoot_range, sight_range=f.sight_range,
     )
-    for where, _, spawn in spots:
-        x, y = map(int, spawn.at)
-        _need(bool(s.standable(spawn.unit)[x, y]), where, f"ground on which a {spawn.unit.name} can stand", spawn.at)
-    placed = () if generation else s.placement
-    for where, exact, spawn in spots:
-        right = not exact or (spawn.unit, *spawn.at) in placed
-        _need(right, where, f"{spawn.unit.separation} cells of room for a {spawn.unit.name}", spawn.at)
+    _check_spots(s, spots)
     return s
 
-
+# %% ../../nbs/smac/20_scenarios.ipynb #262dc720
 def load(
     path: str | Path,  # a YAML file
 ) -> Scenario: # ready for `make`

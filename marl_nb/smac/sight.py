@@ -28,7 +28,7 @@ def target_slot(r, s, team, i, k):
     if k >= (n_own if healer else n_other): return -1
     return -1 if healer and r.kinds[s.unit[j].kind].heal_rate > 0.0 else j
 
-
+# %% ../../nbs/smac/29_sight.ipynb #5d9c99d5
 @kernel
 def in_cone(r, o, s, i, j):
     "Whether unit `j` is in the direction in which unit `i` looks, as SMACv2 computes it."

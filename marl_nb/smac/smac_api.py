@@ -87,7 +87,7 @@ def _kind(battle: BattleEnv, a_id: int) -> Unit:
     "The type of a unit."
     return battle.scenario.kinds[battle.units()["kind"][a_id]]
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #d43f17c9
 def _get_unit_by_id(
     battle: BattleEnv,  # with one lane
     a_id: int,  # number of the agent, or `n_agents` + number of the enemy
@@ -131,7 +131,7 @@ def _unit_sight_range(
     by_type = battle.options.use_unit_ranges
     return _kind(battle, agent_id).smac_sight_range if by_type else battle.scenario.sight_range
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #504e682c
 def _get_visibility_matrix(
     battle: BattleEnv,  # with one lane
 ) -> np.ndarray: # [n, n + m] bool
@@ -162,7 +162,7 @@ def _entries(where: str, found: Mapping, needed: tuple, possible: tuple) -> None
         raise ValueError(f"{where}: expected {', '.join((*needed, *possible))}, got {wrong[0]!r}")
     if missing := [name for name in needed if name not in found]: raise ValueError(f"{where}: {missing[0]} is missing")
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #80bbd002
 def _check_configuration(config: Mapping) -> None:
     "What SMACv2's configurations do not have, or cannot lack, is a `ValueError`."
     _entries("capability_config", config, ("n_units", "n_enemies", "team_gen", "start_positions"), tuple(_PARTS)[2:])
@@ -191,7 +191,7 @@ def _generation(base: Generation, config: Mapping) -> Generation:
         mask_probability=config.get("enemy_mask", {}).get("mask_probability"),
     )
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #a54e9cee
 def capability_scenario(
     map_name: str,  # one of `RACES`
     config: Mapping,  # SMACv2's `capability_config`
@@ -258,7 +258,7 @@ def _obs_blocks(battle: BattleEnv) -> dict[str, tuple[str, ...]]: return obs_blo
 
 def _state_blocks(battle: BattleEnv) -> dict[str, tuple[str, ...]]: return state_blocks(battle.scenario, battle.options)
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #a2be4a72
 def _get_env_info(battle: BattleEnv) -> dict[str, Any]:
     "The sizes that learning programs ask for; `agent_features` in the true order of the columns."
     blocks = _state_blocks(battle)
@@ -326,7 +326,7 @@ def _get_enemy_num_attributes(battle: BattleEnv) -> int:
     "Columns of the state for each enemy."
     return len(_state_blocks(battle)["enemy"])
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #0d0c4440
 def _get_state_dict(
     battle: BattleEnv,  # with one lane
 ) -> dict[str, Any]: # allies [n, ...], enemies [m, ...], last_action [n, N], timestep
@@ -390,7 +390,7 @@ class _Again:
 
     def reset(self, seed: int | None = None): return self._battle.restore(self._start)
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #320397c6
 def _again(battle: BattleEnv, start: Any, actions: Sequence[np.ndarray]): # a `Replay`
     "The replay of some actions from a saved point; the battle is left as it was."
     from marl_nb.smac.replay import record
@@ -419,7 +419,7 @@ def _asks(function: Callable[Concatenate[BattleEnv, P], R]) -> Callable[Concaten
     method.__name__ = method.__qualname__ = function.__name__.removeprefix("_")
     return method
 
-
+# %% ../../nbs/smac/60_smac_api.ipynb #9a3fd90d
 def _wanted(
     map_name: str | Scenario,  # a name or a scenario
     config: Mapping | None,  # SMACv2's `capability_config`

@@ -55,7 +55,7 @@ def draw_places(r, s):
         if i < m: s.x[n + i], s.y[n + i] = w - s.x[i], s.y[i]
     for j in range(n + min(n, m), n + m): s.x[j], s.y[j] = w / 2 + random_uniform(s) * w / 2, random_uniform(s) * h
 
-
+# %% ../../nbs/smac/28_start.ipynb #5632b1a2
 @kernel
 def draw_groups(r, s):
     "Put the enemies in groups on the diagonals, in slot order; their sizes are multinomial with equal chances."
@@ -75,7 +75,7 @@ def draw_groups(r, s):
             s.x[n + j], s.y[n + j] = x, y
             j += 1
 
-
+# %% ../../nbs/smac/28_start.ipynb #974ec526
 @kernel
 def fits(r, s, i, x, y, first):
     "Whether unit `i` can stand at (x, y) beside the units placed before: slots `first` to `i`."
@@ -97,7 +97,7 @@ def settle(r, s):
                 s.x[i], s.y[i] = x + pitch * r.lattice[k, 0], y + pitch * r.lattice[k, 1]
                 break
 
-
+# %% ../../nbs/smac/28_start.ipynb #1227abc3
 @kernel
 def sort_agents(r, s):
     "Number the allies by kind, then x, then y, as SMAC does."
@@ -139,7 +139,7 @@ def start_battle(r, o, s):
     if b.episodes == 0 and o.quirk_double_reset: b.max_reward = max(b.max_reward, base) + total
     elif b.episodes == 0 or not o.quirk_first_max_reward: b.max_reward = base + total
 
-
+# %% ../../nbs/smac/28_start.ipynb #63bcc0e8
 @kernel
 def reset_unit(r, s, i):
     "Full health, no order, nothing remembered."
@@ -162,7 +162,7 @@ def reset_unit(r, s, i):
     s.unit[i].finder = -1
     s.unit[i].blanked = 0
 
-
+# %% ../../nbs/smac/28_start.ipynb #b462caee
 @kernel
 def first_orders(r, s):
     "What the enemy is told at the beginning."

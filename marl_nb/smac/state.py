@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.kernels import kernel
 from .actions import command, n_targets
+from .columns import column_table
 from .options import Options
 from .scenarios import Scenario
 from .units import LOOPS_PER_SECOND, Unit, Weapon
@@ -57,6 +58,7 @@ UNIT = np.dtype([
     ("blanked", "i2"),  # of an agent: number of enemies blanked by upstream's defect
 ], align=True)
 
+# %% ../../nbs/smac/25_state.ipynb #3c58fbac
 BATTLE = np.dtype([
     ("episode_return", "f8"),
     ("rival_return", "f8"),  # of the enemies' side, where it is controlled too
@@ -67,7 +69,7 @@ BATTLE = np.dtype([
     ("episodes", "i8"),  # episodes ended
 ], align=True)
 
-
+# %% ../../nbs/smac/25_state.ipynb #41874392
 class State(NamedTuple):
     "Everything that changes in `E` battles of `U` units, `A` of them agents and `M` enemies."
 
@@ -132,7 +134,7 @@ KIND = np.dtype([
     ("biological", "i8"),  # 1 if a medivac can heal it
 ], align=True)
 
-
+# %% ../../nbs/smac/25_state.ipynb #a0bd1967
 class Rules(NamedTuple):
     "Everything that does not change: unit values by kind, terrain, orders, how battles begin."
 
@@ -177,6 +179,7 @@ class Rules(NamedTuple):
     column: np.ndarray  # [2, K] column of the one-hot unit type, by team
     acquires: np.ndarray  # [U] bool, looks for targets by itself
     directions: np.ndarray  # [F, 2] to look in
+    layout: np.ndarray  # [2, 9, 17] int64, where the columns of observation and state are, see `smac.columns`
 
     def __getattr__(self, name: str) -> np.ndarray:
         "In Python, `rules.period` is short for `rules.kinds['period']`."
@@ -224,10 +227,10 @@ def compile_rules(
         kinds=kinds, damage=np.array([[_damage(u, v) for v in units] for u in units]),
         threat=np.where(hits, np.where(hits.T, THREAT, IDLE_THREAT), CANNOT), column=scenario.type_columns,
         acquires=np.arange(n + m) >= (n if sides == 1 else n + m),
-        directions=np.stack([np.cos(angles), np.sin(angles)], 1),
+        directions=np.stack([np.cos(angles), np.sin(angles)], 1), layout=column_table(scenario, options),
     )
 
-
+# %% ../../nbs/smac/25_state.ipynb #1e2ec6a7
 def _values(unit: Unit, index: int, scenario: Scenario, options: Options) -> dict[str, float]:
     "The record of a kind."
     loops, w, heal, draw = LOOPS_PER_SECOND, unit.weapon or _UNARMED, unit.heal, scenario.generation
@@ -255,7 +258,7 @@ def _values(unit: Unit, index: int, scenario: Scenario, options: Options) -> dic
         biological="biological" in unit.attributes,
     )
 
-
+# %% ../../nbs/smac/25_state.ipynb #c9161174
 _UNARMED = Weapon(damage=0.0, range=0.0, period=0.0)
 
 
@@ -308,7 +311,7 @@ def random_bits(s):
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
-
+# %% ../../nbs/smac/25_state.ipynb #a0238c17
 @kernel
 def random_uniform(s):
     "The next uniform number in [0, 1) of the battle."

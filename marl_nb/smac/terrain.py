@@ -34,7 +34,7 @@ def _around(grid: np.ndarray) -> list[np.ndarray]:
     p = np.pad(grid, 1, "edge")
     return [p[:-2, 1:-1], p[1:-1, 2:], p[2:, 1:-1], p[1:-1, :-2]]
 
-
+# %% ../../nbs/smac/15_terrain.ipynb #10d6f8c4
 def _rim(pathing: np.ndarray, level: np.ndarray) -> np.ndarray:
     "[W, H] bool: blocked cells that the wide reading takes as part of their plateau."
     rank = np.ceil(level)  # a ramp counts as the level that it leads to
@@ -97,7 +97,7 @@ def fill_sight(walkable, cells, sight):
             sight[a, b] = clear
             sight[b, a] = clear
 
-
+# %% ../../nbs/smac/15_terrain.ipynb #29f92500
 @kernel
 def join(first, second, length):
     "Shorten `length` [N, M] by the ways over `first` [N, K] and then `second` [K, M], one middle after the other."
@@ -135,7 +135,7 @@ def _corners(walkable: np.ndarray) -> np.ndarray:
         found |= ~free[dx : dx + w, dy : dy + h] & free[dx : dx + w, 1:-1] & free[1:-1, dy : dy + h]
     return found & walkable
 
-
+# %% ../../nbs/smac/15_terrain.ipynb #3f394f5b
 def next_hops(
     walkable: np.ndarray,  # [W, H] bool
 ) -> np.ndarray: # [C, C] int16: from cell, goal -> cell to head for; [0, 0] if every way is straight
@@ -174,7 +174,7 @@ class Terrain:
     cells: np.ndarray  # [C, 2] int64: x and y of the walkable cells
     hops: np.ndarray  # [C, C] int16: from cell, goal -> cell to head for; [0, 0] if every way is straight
 
-
+# %% ../../nbs/smac/15_terrain.ipynb #b086afc1
 @cache
 def terrain(
     pathing: tuple[str, ...],  # rows from y=0 up, "." walkable
@@ -194,7 +194,7 @@ def terrain(
     for array in vars(made).values(): array.setflags(write=False)
     return made
 
-
+# %% ../../nbs/smac/15_terrain.ipynb #fe214bdc
 def way(
     ground: Terrain,  # the terrain
     start: tuple[int, int],  # a walkable cell
