@@ -139,7 +139,7 @@ def test_processes_are_no_other_world(make):
         with pytest.raises(ValueError): two.step(np.full((10, states.actions.shape[1]), -1))
         processes = two._processes
     for a, b in zip(*results, strict=True): np.testing.assert_array_equal(a, b)
-    assert not any(p.is_alive() for p in processes)
+    assert [p.exitcode for p in processes] == [0, 0]
 
 
 def test_keys_of_the_episode():

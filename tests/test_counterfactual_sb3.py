@@ -12,7 +12,7 @@ from marl_nb.counterfactual.document import ModelPolicy, SmacCounterfactualAnaly
 from marl_nb.counterfactual.rollouts import Roller, RolloutConfig, noise_keys
 from marl_nb.counterfactual.snapshots import check_restore, record_episodes
 
-sb3 = pytest.importorskip("stable_baselines3", reason="pip install stable-baselines3")
+sb3 = pytest.importorskip("stable_baselines3", reason="pip install '.[sb3]'")
 lake = partial(gymnasium.make, "FrozenLake-v1", is_slippery=True)
 won = lambda reward, info: reward > 0
 

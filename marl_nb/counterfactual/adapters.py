@@ -258,14 +258,14 @@ def blank_step(
 
 # %% ../../nbs/counterfactual/12_adapters.ipynb #3464c3db
 def _serve(pipe: Any, make: Callable[[int], Simulator], n: int) -> None:
-    "What a process does: build its lanes, then answer calls until the pipe closes."
+    "What a process does: build its lanes, then answer calls until it is sent None or the pipe closes."
     try:
         simulator = make(n)
         pipe.send((simulator.capabilities, getattr(simulator, "autoreset", True)))
     except Exception as e: return pipe.send(e)
     with suppress(EOFError, BrokenPipeError):
-        while True:
-            name, arguments = pipe.recv()
+        while (call := pipe.recv()) is not None:
+            name, arguments = call
             try: pipe.send((None, getattr(simulator, name)(*arguments)))
             except Exception as e: pipe.send((e, None))
     return None
@@ -309,7 +309,9 @@ class ParallelSimulator:
             self._processes.append(process)
         first = [pipe.recv() for pipe in self._pipes]
         for answer in first:
-            if isinstance(answer, Exception): raise answer
+            if isinstance(answer, Exception):
+                self.close()
+                raise answer
         self.capabilities, self.autoreset = first[0]
         self.reset(seed)
 
@@ -354,7 +356,9 @@ class ParallelSimulator:
 
     def close(self) -> None:
         "End the processes."
-        for pipe in self._pipes: pipe.close()
+        for pipe in self._pipes:
+            with suppress(OSError): pipe.send(None)  # a forked sibling may hold the other end open
+            pipe.close()
         for process in self._processes: process.join(5)
 
     def __enter__(self) -> "ParallelSimulator":
