@@ -48,6 +48,14 @@ def test_module_without_notebook(repository):
     assert code == 1 and "marl_nb/core/plots.py: no notebook exports it; delete it" in output
 
 
+def test_parameters_without_a_comment(repository):
+    path = repository / "nbs" / "induction" / "10_worlds.ipynb"
+    text = path.read_text()
+    path.write_text(text.replace("    n: int,  # how many exist", "    n: int,"))
+    code, output = gates(repository)
+    assert code == 1 and "marl_nb/induction/worlds.py: no comment says what n of check_numbers is" in output
+
+
 def test_beginnings(repository):
     """A first cell left behind by a converter, which the site would take for the title, and half a sentence."""
     core = repository / "nbs" / "core"

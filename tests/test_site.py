@@ -2,6 +2,8 @@
 
 import functools
 import http.server
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -40,6 +42,23 @@ def watch(tab) -> list[str]:
     tab.on("request", lambda r: re.match(r"(http://127\.0\.0\.1|data:|blob:)", r.url) or problems.append(r.url))
     tab.on("pageerror", lambda e: problems.append(str(e)))
     return problems
+
+
+def test_search_shows_no_imports(root, tmp_path):
+    """A page of the index as the builder leaves it: every cell twice, imports first, a sign behind the title."""
+    code = "import io\nfrom a import (\n    b,\n)\n\nx = b &lt; 1"
+    cells = ("import os\n", code, "print(x)")
+    text = "".join(f"Copied! <pre>{c}</pre> {c.replace(chr(10), ' ')} " for c in cells) + "True"
+    pages = [{"location": f"core/{name}.html#x", "title": "Files¶", "text": text} for name in ("files", "reference")]
+    index = tmp_path / "search_index.json"
+    index.write_text(json.dumps({"docs": pages}))
+    spec = importlib.util.spec_from_file_location("site_tool", root / "tools" / "site.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.tidy_search(index)
+    chapter, reference = json.loads(index.read_text())["docs"]
+    assert chapter["title"] == "Files" and chapter["boost"] == 2 and "boost" not in reference
+    assert "".join(chapter["text"].split()) == "<pre>x=b&lt;1</pre><pre>print(x)</pre>True"
 
 
 @pytest.mark.parametrize("name, page", [("stratified_bootstrap", "core/"), ("BattleEnv", "smac/")])

@@ -3,10 +3,11 @@
     .venv/bin/python tools/gates.py
 
 Exits 1 and names the files if the notebooks were not clean, if `marl_nb/` or `README.md` differ from what the notebooks
-say, if a module has lost its notebook, or if a notebook does not begin with a heading and one sentence in a quote. The
-regenerated files are left in place, ready to be committed.
+say, if a module has lost its notebook, if a notebook does not begin with a heading and one sentence in a quote, or if a
+public parameter of `induction` has no comment. The regenerated files are left in place, ready to be committed.
 """
 
+import ast
 import hashlib
 import json
 import re
@@ -48,6 +49,21 @@ def beginnings(root: Path) -> list[str]:
     return found
 
 
+def uncommented(root: Path, room: str = "induction") -> list[str]:
+    """Parameters of public functions and methods of a room without a comment in their line."""
+    found = []
+    for module in sorted(root.glob(f"marl_nb/{room}/*.py")):
+        text = module.read_text()
+        lines, scopes = text.splitlines(), [ast.parse(text)]
+        scopes += [c for c in scopes[0].body if isinstance(c, ast.ClassDef) and c.name[0] != "_"]
+        for f in (f for scope in scopes for f in scope.body if isinstance(f, ast.FunctionDef)):
+            if f.name[0] == "_" and f.name != "__init__": continue
+            for p in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs):
+                if p.arg not in ("self", "cls") and "#" not in lines[p.lineno - 1]:
+                    found.append(f"{module.relative_to(root).as_posix()}: no comment says what {p.arg} of {f.name} is")
+    return found
+
+
 def problems(root: Path) -> list[str]:
     """Run the generators in `root`; one line for every file that they change, every orphan and every bad beginning."""
     before, commands = digests(root), Path(sys.executable).parent
@@ -57,7 +73,7 @@ def problems(root: Path) -> list[str]:
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     return ([f"{name}: out of date; it is regenerated now, commit it" for name in changed]
             + [f"{name}: no notebook exports it; delete it" for name in orphans(root)]
-            + beginnings(root))
+            + beginnings(root) + uncommented(root))
 
 
 if __name__ == "__main__":

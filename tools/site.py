@@ -6,8 +6,11 @@ Chapters are the notebooks without directives and hidden cells; equations become
 themselves. The reference pages come from the exported modules, so no notebook is executed.
 """
 
+import ast
+import html
 import importlib
 import inspect
+import json
 import logging
 import os
 import posixpath
@@ -33,6 +36,7 @@ SERIES = ("core", "smac", "mappo", "amal", "counterfactual", "induction", "curri
 CODE_OR_MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|(?P<fence>\$\$?)(?P<math>.+?)(?P=fence)", re.S)
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s]+)")
 HREF = re.compile(r"(<a href=')(?![a-z]+:|#)([^']+)")
+CODE = re.compile(r"Copied! <pre>(.*?)</pre>(.*?)(?=Copied! <pre>|\Z)", re.S)
 MATHJAX = re.compile(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.S)
 
 
@@ -123,6 +127,32 @@ def write_pages(docs: Path) -> list[Any]:
     return [*nav, {"Contributing": "CONTRIBUTING.md"}]
 
 
+def after_imports(code: str) -> str:
+    """A code cell, as the index of the search has it, without the imports that it begins with."""
+    try: body = ast.parse(html.unescape(code)).body
+    except SyntaxError: return code
+    kept = [node.lineno for node in body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    return "\n".join(code.splitlines()[kept[0] - 1:]) if kept else ""
+
+
+def worth_finding(text: str) -> str:
+    """The text of a page without the imports, and every cell once: the index has a second, hidden copy of each."""
+    def cell(m: re.Match) -> str:
+        code, rest = after_imports(m[1]), m[2].replace(m[1].replace("\n", " ").strip(), "", 1)
+        return f"<pre>{code}</pre>{rest}" if code else rest
+
+    return CODE.sub(cell, text).strip()
+
+
+def tidy_search(index: Path) -> None:
+    """Rewrite the index of the search: no imports, no signs for paragraphs, chapters before the pages of reference."""
+    found = json.loads(index.read_text())
+    for page in found["docs"]:
+        page |= {"title": page["title"].removesuffix("¶"), "text": worth_finding(page["text"])}
+        if not page["location"].partition("#")[0].endswith("reference.html"): page["boost"] = 2
+    index.write_text(json.dumps(found, separators=(",", ":")))
+
+
 def main(folder: Path) -> None:
     """Build the site into `folder`; any warning of mkdocs is an error."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
@@ -133,6 +163,7 @@ def main(folder: Path) -> None:
         config = load_config(str(ROOT / "mkdocs.yml"), docs_dir=docs, site_dir=str(folder.resolve()), nav=nav)
         config.plugins.run_event("startup", command="build", dirty=False)
         build(config)
+    tidy_search(folder / "search" / "search_index.json")
     for page in folder.rglob("*.html"):
         page.write_text(MATHJAX.sub("", page.read_text()))  # the equations are MathML already
     print(f"{len(list(folder.rglob('*.html')))} pages")

@@ -231,8 +231,16 @@ class Phase(Protocol):
     def room(self, n: int) -> dict[str, np.ndarray]: ...  # arrays for the results of n states
     def horizon(self, n: int) -> dict[str, np.ndarray]: ...  # carried arrays of n terminal states
     def ahead(self, carried: dict[str, np.ndarray], attained: np.ndarray) -> tuple[np.ndarray, ...]: ...  # overwrites
-    def backup(self, step: int, states: np.ndarray, attained: np.ndarray, edges: Edges, ahead: tuple[np.ndarray, ...],
-               found: dict[str, np.ndarray], scratch: Scratch) -> dict[str, np.ndarray]: ...  # found: earlier phases
+    def backup(
+        self,
+        step: int,  # of the level
+        states: np.ndarray,  # [n, words]
+        attained: np.ndarray,  # [n, columns] bool: whether a goal holds
+        edges: Edges,  # successors of the n states
+        ahead: tuple[np.ndarray, ...],  # what `ahead` made of the level after
+        found: dict[str, np.ndarray],  # of the n states, by earlier phases
+        scratch: Scratch,  # memory that is used again
+    ) -> dict[str, np.ndarray]: ...
 
 # %% ../../nbs/induction/30_backup.ipynb #60f26f8e
 def _expected(edges: Edges, ahead: np.ndarray, scratch: Scratch) -> np.ndarray: # [n, profiles, columns]
