@@ -1,0 +1,26 @@
+"""Planted faults of `core` that no test saw (tools/faults.py), each with a test that sees it."""
+
+
+from types import SimpleNamespace
+
+import pandas as pd
+
+from marl_nb.core import cli
+from marl_nb.core.batch import short
+
+
+def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+    def interrupted(arguments): raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load", lambda command: interrupted)
+    assert cli.main(["bench"]) == 130  # 128 and the number of SIGINT, as shells have it
+    assert capsys.readouterr().err == "marl-nb: interrupted; what was finished is kept\n"
+
+
+def test_a_column_that_just_fits_is_shown():
+    result = pd.DataFrame({"name": ["a"], "status": ["ok"], "seconds": [1.5], "return": [2.0], "final.win_rate": [0.25]})
+    spec = SimpleNamespace(grid={}, seeds=[], base={})
+    whole = short(result, spec, 1000)
+    width = len(whole.splitlines()[0])
+    assert whole.split()[:5] == ["name", "status", "seconds", "final.win_rate", "return"]
+    assert short(result, spec, width) == whole and short(result, spec, width - 1).split()[:5][-1] != "return"

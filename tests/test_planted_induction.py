@@ -1,0 +1,35 @@
+"""Planted faults of `induction` that no test saw (tools/faults.py), each with a test that sees it."""
+
+import os
+
+import numpy as np
+
+from marl_nb.induction.multigrid import load
+from marl_nb.induction.slices import Sink
+from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy
+
+
+def test_after_the_last_step_nobody_attains_anything_more():
+    prior = compute_human_policy_prior(load("three_way", 2), quiet=True, dtype="float32")
+    end = compute_robot_policy(prior, quiet=True).human_values(2)
+    np.testing.assert_array_equal(end, np.zeros((prior.game.space.sizes[2], prior.game.n_columns), np.float32))
+    assert end.dtype == np.float32
+
+
+def test_without_a_folder_the_files_get_one_named_by_what_is_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prior = compute_human_policy_prior(load("three_way", 2), use_disk_slicing=True, quiet=True)
+    (manifest,) = tmp_path.glob("runs/induction/*/human/manifest.json")
+    assert manifest.parent == prior.store.folder.resolve()
+
+
+def test_levels_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
+    """What a power failure would show: the file is synchronised after the last byte and before it is closed."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda f: synced.append(os.fstat(f)))
+    sink = Sink(tmp_path / "level")
+    sink.write(b"12345")
+    assert not synced
+    sink.sync()
+    there = os.stat(tmp_path / "level")
+    assert [(s.st_ino, s.st_size) for s in synced] == [(there.st_ino, 5)] and sink.file.closed
