@@ -1,9 +1,12 @@
 """Planted faults of `induction` that no test saw (tools/faults.py), each with a test that sees it."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from marl_nb.induction.memory import Plan, fit_part
 from marl_nb.induction.multigrid import load
 from marl_nb.induction.slices import Sink
 from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy
@@ -33,3 +36,13 @@ def test_levels_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch
     sink.sync()
     there = os.stat(tmp_path / "level")
     assert [(s.st_ino, s.st_size) for s in synced] == [(there.st_ino, 5)] and sink.file.closed
+
+
+def test_a_plan_that_fits_with_files_says_so_and_how_much_that_is():
+    plan = Plan(sizes=(2000,) * 1000, n_actions=4, n_humans=1, n_robots=1, n_columns=10, phases=(1,))
+    files = replace(plan, on_disk=True).peak
+    assert 2 * files < plan.peak
+    with pytest.raises(MemoryError, match=rf"are allowed; with files \(use_disk_slicing=True\) {files / 1e6:,.0f} MB$"):
+        fit_part(plan, files)
+    with pytest.raises(MemoryError, match="a shorter horizon, fewer goals or more memory is needed$"):
+        fit_part(replace(plan, on_disk=True), 10**6)
