@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from marl_nb.induction.game import world_digest
 from marl_nb.induction.memory import Plan, fit_part
-from marl_nb.induction.multigrid import load
+from marl_nb.induction.multigrid import MultiGrid, load
 from marl_nb.induction.slices import Sink
 from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy
 
@@ -46,3 +47,18 @@ def test_a_plan_that_fits_with_files_says_so_and_how_much_that_is():
         fit_part(plan, files)
     with pytest.raises(MemoryError, match="a shorter horizon, fewer goals or more memory is needed$"):
         fit_part(replace(plan, on_disk=True), 10**6)
+
+
+def test_worlds_that_only_move_differently_are_told_apart():
+    """The rules of a world of one's own are code that no attribute shows."""
+    def world(backwards):
+        class Own(MultiGrid):
+            def successors(self, states, step):
+                moves = super().successors(states, step)
+                return moves._replace(states=moves.states[:, ::-1]) if backwards else moves
+
+        found = load("three_way", 2)
+        found.__class__ = Own
+        return found
+
+    assert world_digest(world(False)) == world_digest(world(False)) != world_digest(world(True))

@@ -251,7 +251,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of processor time, after which it has survived")
     parser.add_argument("--limit", type=int, default=300, help="seconds of processor time that a unit may take")
     parser.add_argument("--copy", type=Path, help="folder of the copy; it is kept, with what was compiled")
-    parser.add_argument("--only", default="", help="pattern of files: the others are left for later")
+    parser.add_argument("--only", default="", help="pattern of modules: the others are left for later")
+    parser.add_argument("--without", default="^$", help="pattern of test files and chapters that do not count")
     args = parser.parse_args(arguments)
     known = json.loads(args.out.read_text()) if args.out and args.out.exists() else []
     old = json.loads(args.again.read_text()) if args.again else []
@@ -261,6 +262,7 @@ def main(arguments: list[str]) -> int:
     for name in HEAVY: importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         tests = Tests(copy(ROOT, (args.copy or Path(folder)).resolve() / "copy"), args.limit)
+        tests.broken |= {unit for unit in tests.modules if re.search(args.without, unit)}
         for number, fault in enumerate(drawn, 1):
             if fault.key not in keep and re.search(args.only, fault.file):
                 keep[fault.key] = fault._asdict() | tests.verdict(fault, number, args.seconds)
