@@ -21,7 +21,8 @@ def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
 
 
 def test_a_column_that_just_fits_is_shown():
-    result = pd.DataFrame({"name": ["a"], "status": ["ok"], "seconds": [1.5], "return": [2.0], "final.win_rate": [0.25]})
+    columns = {"name": "a", "status": "ok", "seconds": 1.5, "return": 2.0, "final.win_rate": 0.25}
+    result = pd.DataFrame([columns])
     spec = SimpleNamespace(grid={}, seeds=[], base={})
     whole = short(result, spec, 1000)
     width = len(whole.splitlines()[0])

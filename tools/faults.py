@@ -1,20 +1,21 @@
 """Plant one-line faults in a copy of the repository and see whether the tests notice.
 
-    .venv/bin/python tools/faults.py --seed 1 --count 100 --out records/faults/seed1.json   what is there is kept
-    .venv/bin/python tools/faults.py --again records/faults/seed1.json --out FILE     the survivors of a file once more
-    .venv/bin/python tools/faults.py --sample 8                                       a few, nothing is written
+    .venv/bin/python tools/faults.py --sample 8                                       a few; nothing is written
+    .venv/bin/python tools/faults.py --seed 1 --count 100 --out records/faults/NAME.json   goes on where it stopped
+    .venv/bin/python tools/faults.py --again OLD.json --out NEW.json                  the survivors of a file once more
 
 A fault (tools/sites.py) is drawn from `core`, `smac`, `mappo` and `induction`, from each by its share of the lines, and
-planted in the notebook and in the module. Then run, each in a new process, the nearest first: the module's chapter, tests
-that import it, chapters that import it, and whatever imports those, until one is red. A red test counts if it is green
-without the fault; a run that is ended by a limit counts if it needs less than a third of it without. A fault survives if
-all are green that fit into `--seconds` of processor time, or into four times that on the clock. What changes nothing that can be
-seen is listed, with the reason, in records/faults/equivalent.json and is not drawn.
+planted in the chapter and in the module. Then run, each in a fork of this process, the nearest first: the module's
+chapter, tests that import it, chapters that import it, and whatever imports those, until one is red. That counts if
+the same is green without the fault. A run that is ended by a limit of time is red, if it needs less than a third without the
+fault. A fault survives if all are green that fit into `--seconds` of processor time, or into four times that on the
+clock; the chapter always fits. What changes nothing that can be seen is in records/faults/equivalent.json, with the
+reason, and is passed over.
 """
 
 import argparse
-import heapq
 import importlib
+import itertools
 import json
 import os
 import re
@@ -106,7 +107,7 @@ def planted(root: Path, fault: Fault) -> dict[Path, str]:
 
 
 def texts(root: Path) -> dict[str, Path]:
-    """What can be run and imports the package: test files, and chapters as the Python text of their cells."""
+    """What can be run: test files, and chapters as the Python text of their cells."""
     found = {f"tests/{p.name}": p for p in sorted(root.glob("tests/test_*.py"))}
     (root / ".cells").mkdir(exist_ok=True)
     for book in sorted(root.glob("nbs/*/*.ipynb")):
@@ -137,16 +138,16 @@ class Tests:
 
     def nearest(self, module: str) -> list[str]:
         """The units that import a module, directly or not: its chapter, then by the number of imports in between."""
-        distance, heap = {module: 1}, [(1, module)]
-        while heap:
-            d, name = heapq.heappop(heap)
-            for other in [m for m, needs in self.needs.items() if name in needs and m not in distance]:
-                distance[other] = d + 1
-                heapq.heappush(heap, (d + 1, other))
-        near = {unit: min((distance[m] for m in modules if m in distance), default=99) for unit, modules in self.modules.items()}
-        own, (room, name) = self.home.get(module), module.split(".")
-        if own: near[own] = 0
-        return sorted((u for u in near if near[u] < 99), key=lambda u: (near[u], name not in u, room not in u, self.cost(u), u))
+        distance, todo = {module: 1}, [module]
+        for found in todo:
+            for other in sorted(m for m, needs in self.needs.items() if found in needs and m not in distance):
+                distance[other] = distance[found] + 1
+                todo.append(other)
+        near = {unit: min(distance[m] for m in modules & distance.keys())
+                for unit, modules in self.modules.items() if modules & distance.keys()}
+        if module in self.home: near[self.home[module]] = 0
+        room, name = module.split(".")
+        return sorted(near, key=lambda u: (near[u], name not in u, room not in u, self.cost(u), u))
 
     def cost(self, unit: str) -> float:
         """Seconds that a unit took, or 10 if nobody knows."""
@@ -186,9 +187,10 @@ class Tests:
             sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             os.chdir(self.root)
-            os.environ |= {"PYTHONPATH": str(self.root), "NUMBA_CACHE_DIR": str(self.root / ".kernels"), "IN_TEST": "1"}
+            os.environ |= {"PYTHONPATH": str(self.root), "NUMBA_CACHE_DIR": str(self.root / ".kernels")}
             for name in ("check", "checks", "sites"): sys.modules.pop(name)
-            sys.path[:] = [str(self.root), str(self.root / "tests"), *(p for p in sys.path if not p.startswith(str(ROOT) + "/t"))]
+            here = (str(ROOT), str(ROOT / "tools"))
+            sys.path[:] = [str(self.root), str(self.root / "tests"), *(p for p in sys.path if p not in here)]
             if unit.endswith(".py"):
                 import pytest
                 code = pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", unit])
@@ -222,24 +224,36 @@ class Tests:
             if red == "time limit" and time.monotonic() > end and greens: break  # of the fault, not of the unit
             if red and unit not in self.green:
                 wrong, self.green[unit] = self.run(unit)
-                if wrong: self.broken.add(unit)
-                if wrong: print(f"  red without a fault, left out: {wrong}", flush=True)
-                if wrong: continue
+                if wrong:
+                    print(f"  red without a fault, left out: {wrong}", flush=True)
+                    self.broken.add(unit)
+                    continue
             if red and (red != "time limit" or 3 * self.green[unit] < seconds):
-                return {"verdict": "caught", "by": f"{unit}: {red}" if red == "time limit" else red, "seconds": round(spent, 1)}
+                by = f"{unit}: {red}" if red == "time limit" else red
+                return {"verdict": "caught", "by": by, "seconds": round(spent, 1)}
             greens += 1
         return {"verdict": "survived", "by": f"{greens} units green", "seconds": round(spent, 1)}
 
 
 def copy(root: Path, to: Path) -> Path:
     """A copy of what git knows of, or would: nothing that is ignored."""
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True)
-    for name in names.stdout.splitlines():
-        if not (root / name).is_file(): continue
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in filter(lambda name: (root / name).is_file(), names):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         (to / name).write_bytes((root / name).read_bytes())
         os.utime(to / name, (root / name).stat()[7:9])
     return to
+
+
+def restored(record: dict) -> Fault:
+    """The fault of a verdict in a file."""
+    return Fault(*(record[name] for name in Fault._fields))
+
+
+def verdicts(drawn: list[Fault], keep: dict[str, dict], seed: int) -> list[dict]:
+    """Those there are, in the order in which the faults were drawn."""
+    return [{"seed": seed, "number": n} | keep[f.key] for n, f in enumerate(drawn, 1) if f.key in keep]
 
 
 def main(arguments: list[str]) -> int:
@@ -256,22 +270,19 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     known = json.loads(args.out.read_text()) if args.out and args.out.exists() else []
     old = json.loads(args.again.read_text()) if args.again else []
-    stream = (Fault(*(f[k] for k in Fault._fields)) for f in old) if old else sequence(ROOT, args.seed)
-    drawn = [next(stream) for _ in range(len(old) or args.count)]
-    keep = {Fault(*(f[k] for k in Fault._fields)).key: f for f in [*(f for f in old if f["verdict"] == "caught"), *known]}
+    drawn = list(map(restored, old)) if old else list(itertools.islice(sequence(ROOT, args.seed), args.count))
+    keep = {restored(f).key: f for f in [*(f for f in old if f["verdict"] == "caught"), *known]}
     for name in HEAVY: importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         tests = Tests(copy(ROOT, (args.copy or Path(folder)).resolve() / "copy"), args.limit)
         tests.broken |= {unit for unit in tests.modules if re.search(args.without, unit)}
         for number, fault in enumerate(drawn, 1):
-            if fault.key not in keep and re.search(args.only, fault.file):
-                keep[fault.key] = fault._asdict() | tests.verdict(fault, number, args.seconds)
-                v = keep[fault.key]
-                print(f"{number:4d} {v['verdict']:9s} {v['seconds']:6.1f} s  {fault.key}\n       {v['by']}", flush=True)
-            verdicts = [{"seed": args.seed, "number": n} | keep[f.key] for n, f in enumerate(drawn, 1) if f.key in keep]
-            if args.out: args.out.write_text(json.dumps(verdicts, indent=1) + "\n")
-    caught = sum(v["verdict"] == "caught" for v in verdicts)
-    print(f"{caught} of {len(verdicts)} faults caught")
+            if fault.key in keep or not re.search(args.only, fault.file): continue
+            keep[fault.key] = v = fault._asdict() | tests.verdict(fault, number, args.seconds)
+            print(f"{number:4d} {v['verdict']:9s} {v['seconds']:6.1f} s  {fault.key}\n       {v['by']}", flush=True)
+            if args.out: args.out.write_text(json.dumps(verdicts(drawn, keep, args.seed), indent=1) + "\n")
+    found = verdicts(drawn, keep, args.seed)
+    print(f"{sum(v['verdict'] == 'caught' for v in found)} of {len(found)} faults caught")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Where a one-line fault can be planted in a module: every operator, constant, argument and statement of its functions.
+"""Where a one-line fault can be planted in a module: every operator, constant, argument, statement of its functions.
 
 Not sites: what stands outside of functions, docstrings and other texts, messages (`raise`, `print`, `warn`), decorators,
 annotations, defaults, and everything that only draws: functions with a parameter `ax` and calls on axes and figures.
@@ -8,16 +8,16 @@ import ast
 from random import Random
 from typing import NamedTuple
 
-COMPARISONS = {ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"), ast.Eq: ("==", "!="),
-               ast.NotEq: ("!=", "=="), ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"), ast.Is: ("is", "is not"),
-               ast.IsNot: ("is not", "is")}
-ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "+"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "*"),
-              ast.Mod: ("%", "//"), ast.Pow: ("**", "*"), ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<"),
-              ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"), ast.BitXor: ("^", "&")}
+COMPARISONS = {ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"),
+               ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"),
+               ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is")}
+ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "+"), ast.Div: ("/", "*"),
+              ast.FloorDiv: ("//", "*"), ast.Mod: ("%", "//"), ast.Pow: ("**", "*"), ast.LShift: ("<<", ">>"),
+              ast.RShift: (">>", "<<"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"), ast.BitXor: ("^", "&")}
 TWINS = {"min": "max", "minimum": "maximum", "argmin": "argmax", "any": "all", "floor": "ceil"}
 TWINS |= {b: a for a, b in TWINS.items()}
-QUIET = {"print", "warn", "warnings", "ax", "axes", "fig", "figure", "plt", "sns"}  # the first name of a call that tells
-AXES = {"axis", "dim", "axes"}  # or draws; names of axis arguments
+QUIET = {"print", "warn", "warnings", "ax", "axes", "fig", "figure", "plt", "sns"}  # first names of calls that only
+AXES = {"axis", "dim", "axes"}  # tell or draw; names of arguments that are axes
 TEXTS = (ast.JoinedStr, ast.List, ast.Tuple)  # `+` and `*` of these are no arithmetic
 
 
@@ -52,7 +52,7 @@ class Finder(ast.NodeVisitor):
         if self.depth: self.found.append(Site(line, ".".join(self.names), operator, start, end, new))
 
     def text(self, node: ast.expr) -> str:
-        """Source of a node of one line."""
+        """Source of the first line of a node."""
         return self.lines[node.lineno - 1][node.col_offset:node.end_col_offset].decode()
 
     def between(self, operator: str, left: ast.expr, right: ast.expr, old: str, new: str) -> None:
@@ -99,12 +99,13 @@ class Finder(ast.NodeVisitor):
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
         old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
-        for left, right in zip(node.values, node.values[1:], strict=False): self.between("and/or", left, right, old, new)
+        for i in range(len(node.values) - 1): self.between("and/or", *node.values[i:i + 2], old, new)
         self.generic_visit(node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
-        if isinstance(node.op, ast.Not): self.add("not", node.lineno, node.col_offset, node.col_offset + 3, "bool" if
-                                                  self.text(node)[3:4] == "(" else "")
+        if isinstance(node.op, ast.Not):
+            new = "bool" if self.text(node)[3:4] == "(" else ""
+            self.add("not", node.lineno, node.col_offset, node.col_offset + 3, new)
         elif isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
             self.add("sign", node.lineno, node.col_offset, node.col_offset + 1, "+")
         self.generic_visit(node)
@@ -132,7 +133,8 @@ class Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Call) and root_name(node.value) not in QUIET: self.whole("statement", node, "pass")
+        call = isinstance(node.value, ast.Call) and root_name(node.value) not in QUIET
+        if call: self.whole("statement", node, "pass")
         self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign | ast.AugAssign) -> None:
@@ -150,7 +152,7 @@ class Finder(ast.NodeVisitor):
         if node.value is None: return
         if not (isinstance(node.value, ast.Constant) and node.value.value is None):
             new = {"bool": "not ({})", "int": "({}) + 1", "float": "({}) + 1"}.get(self.returns[-1], "None")
-            if node.value.lineno == node.value.end_lineno: self.whole("return", node.value, new.format(self.text(node.value)))
+            self.whole("return", node.value, new.format(self.text(node.value)))
         self.generic_visit(node)
 
 
