@@ -130,3 +130,12 @@ def test_a_toy(root, tmp_path):
     drawn = list(itertools.islice(faults.sequence(tmp_path, 1), 9))
     (tmp_path / faults.EQUIVALENT).write_text(json.dumps({drawn[0].key: "said so"}))
     assert list(faults.sequence(tmp_path, 1)) == drawn[1:]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_sample_of_the_repository(root):
+    """Eight faults, other ones than those that tests were written for; most are caught."""
+    done = subprocess.run([sys.executable, "tools/faults.py", "--sample", "8"], cwd=root, capture_output=True, text=True)
+    last = done.stdout.splitlines()[-1].split()
+    assert done.returncode == 0 and last[1:] == "of 8 faults caught".split() and int(last[0]) >= 6, done.stdout

@@ -4,13 +4,13 @@
     .venv/bin/python tools/faults.py --seed 1 --count 100 --out records/faults/NAME.json   goes on where it stopped
     .venv/bin/python tools/faults.py --again OLD.json --out NEW.json                  the survivors of a file once more
 
-A fault (tools/sites.py) is drawn from `core`, `smac`, `mappo` and `induction`, from each by its share of the lines, and
-planted in the chapter and in the module. Then run, each in a fork of this process, the nearest first: the module's
-chapter, tests that import it, chapters that import it, and whatever imports those, until one is red. That counts if
-the same is green without the fault. A run that is ended by a limit of time is red, if it needs less than a third without the
-fault. A fault survives if all are green that fit into `--seconds` of processor time, or into four times that on the
-clock; the chapter always fits. What changes nothing that can be seen is in records/faults/equivalent.json, with the
-reason, and is passed over.
+A fault (tools/sites.py) is drawn from `core`, `smac`, `mappo` and `induction`, from each by its share of the lines,
+and planted in the chapter and in the module. Then run, each in a fork of this process, the nearest first: the
+module's chapter, tests that import it, chapters that import it, and whatever imports those, until one is red. That
+counts if the same is green without the fault. A run that is ended by a limit of time is red, if it needs less than a
+third without the fault. A fault survives if all are green that fit into `--seconds` of processor time, or into four
+times that on the clock; the chapter always fits. What changes nothing that can be seen is in
+records/faults/equivalent.json, with the reason, and is passed over.
 """
 
 import argparse

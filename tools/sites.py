@@ -1,7 +1,8 @@
 """Where a one-line fault can be planted in a module: every operator, constant, argument, statement of its functions.
 
-Not sites: what stands outside of functions, docstrings and other texts, messages (`raise`, `print`, `warn`), decorators,
-annotations, defaults, and everything that only draws: functions with a parameter `ax` and calls on axes and figures.
+Not sites: what stands outside of functions, docstrings and other texts, messages (`raise`, `print`, `warn`),
+decorators, annotations, defaults, and everything that only draws: functions with a parameter `ax` and calls on axes
+and figures.
 """
 
 import ast
