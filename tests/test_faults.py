@@ -136,6 +136,7 @@ def test_a_toy(root, tmp_path):
 @pytest.mark.timeout(3600)
 def test_a_sample_of_the_repository(root):
     """Eight faults, other ones than those that tests were written for; most are caught."""
-    done = subprocess.run([sys.executable, "tools/faults.py", "--sample", "8"], cwd=root, capture_output=True, text=True)
+    command = [sys.executable, "tools/faults.py", "--sample", "8"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     last = done.stdout.splitlines()[-1].split()
     assert done.returncode == 0 and last[1:] == "of 8 faults caught".split() and int(last[0]) >= 6, done.stdout
