@@ -1,8 +1,12 @@
 """Planted faults of `smac` that no test saw (tools/faults.py), each with a test that sees it."""
 
 import numpy as np
+import pytest
 
-from marl_nb.smac import make
+from marl_nb.smac import make, scenarios
+from marl_nb.smac.options import Options
+from marl_nb.smac.start import draw_groups
+from marl_nb.smac.state import allocate, compile_rules, lane
 
 
 def test_a_reset_clears_the_outputs_of_both_sides():
@@ -14,3 +18,18 @@ def test_a_reset_clears_the_outputs_of_both_sides():
     for side in (env.time_step, env.rival):
         for name in ("truncated", "terminated", "won", "reward", "episode_return", "episode_length", "dead_enemies"):
             assert not np.any(getattr(side, name)), name
+
+
+def test_every_enemy_gets_a_place_in_a_group_on_a_diagonal():
+    """All five in one place: surely with one group, in 2 of 2^5 cases with two; one to four groups as often."""
+    rules = compile_rules(scenarios.get("terran_5_vs_5"), Options())
+    battle, together, times = lane.py_func(allocate(rules, 1, Options()), 0), 0, 2000
+    for _ in range(times):
+        battle.x[:] = battle.y[:] = np.nan
+        draw_groups.py_func(rules, battle)
+        x, y = battle.x[5:] - 16, battle.y[5:] - 16
+        np.testing.assert_allclose(abs(x), abs(y))
+        assert (abs(x) >= 2).all() and 1 <= (places := len(set(zip(x, y, strict=True)))) <= 4
+        together += places == 1
+    expected = np.mean([k * k**-5.0 for k in range(1, 5)])
+    assert together / times == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / times))
