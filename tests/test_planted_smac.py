@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from marl_nb.smac import make, scenarios
-from marl_nb.smac.options import Options
+from marl_nb.smac.options import Options, switches
+from marl_nb.smac.orders import heuristic_action
 from marl_nb.smac.start import draw_groups
 from marl_nb.smac.state import allocate, compile_rules, lane
 
@@ -33,3 +34,19 @@ def test_every_enemy_gets_a_place_in_a_group_on_a_diagonal():
         together += places == 1
     expected = np.mean([k * k**-5.0 for k in range(1, 5)])
     assert together / times == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / times))
+
+
+def test_the_heuristic_player_attacks_the_nearest_until_it_is_dead():
+    options = Options(heuristic_ai=True)
+    rules, o = compile_rules(scenarios.get("3m"), options), switches(options)
+    battle = lane.py_func(allocate(rules, 1, options), 0)
+    battle.unit["kind"][:], battle.unit["favourite"][:], battle.health[:] = rules.start[:, 0], -1, 45
+    battle.x[:], battle.y[:] = (5, 5, 5, 9, 8, 10), (5, 6, 7, 5, 5, 5)
+    chosen = lambda: heuristic_action(rules, o, battle, 0, 0)
+    assert chosen() == 6 + 1  # six actions come before the attacks; of the distances 4, 3 and 5 the second is smallest
+    battle.x[3] = 6
+    assert chosen() == 6 + 1
+    battle.health[4] = 0
+    assert chosen() == 6 + 0
+    battle.health[3:] = 0
+    assert chosen() == 1  # stop
