@@ -41,10 +41,10 @@ def imports(file: Path, package: str = "") -> Iterator[tuple[str, str]]:
             yield from ((module, alias.name) for alias in node.names)
 
 
-def used(file: Path, root: Path) -> set[str]:
-    """The package's modules, such as "core.stats", that a test file imports, also by way of a series' own names."""
+def used(file: Path, root: Path, package: str = "") -> set[str]:
+    """The package's modules, such as "core.stats", that a file imports, also by way of a series' own names."""
     found = set()
-    for module, name in imports(file):
+    for module, name in imports(file, package):
         if module.split(".")[0] != "marl_nb": continue
         folder = root / module.replace(".", "/")
         if (folder / f"{name}.py").exists(): module = f"{module}.{name}"

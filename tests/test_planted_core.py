@@ -1,0 +1,37 @@
+"""Planted faults of `core` that no test saw (tools/faults.py), each with a test that sees it."""
+
+
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from marl_nb.core import cli
+from marl_nb.core.batch import short
+from marl_nb.core.peers import Peer
+
+
+def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
+    def interrupted(arguments): raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load", lambda command: interrupted)
+    assert cli.main(["bench"]) == 130  # 128 and the number of SIGINT, as shells have it
+    assert capsys.readouterr().err == "marl-nb: interrupted; what was finished is kept\n"
+
+
+def test_a_column_that_just_fits_is_shown():
+    columns = {"name": "a", "status": "ok", "seconds": 1.5, "return": 2.0, "final.win_rate": 0.25}
+    result = pd.DataFrame([columns])
+    spec = SimpleNamespace(grid={}, seeds=[], base={})
+    whole = short(result, spec, 1000)
+    width = len(whole.splitlines()[0])
+    assert whole.split()[:5] == ["name", "status", "seconds", "final.win_rate", "return"]
+    assert short(result, spec, width) == whole and short(result, spec, width - 1).split()[:5][-1] != "return"
+
+
+def test_a_peer_that_was_too_slow_is_closed():
+    with Peer(sys.executable, "import time\ndef measure(request): time.sleep(request)") as peer:
+        peer.timeout = 0.2
+        with pytest.raises(TimeoutError, match="no answer within 0.2 s"): peer.ask(60)
+        with pytest.raises(RuntimeError, match="peer: the process has ended$"): peer.ask(0)  # nothing is sent

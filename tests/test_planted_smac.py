@@ -1,0 +1,52 @@
+"""Planted faults of `smac` that no test saw (tools/faults.py), each with a test that sees it."""
+
+import numpy as np
+import pytest
+
+from marl_nb.smac import make, scenarios
+from marl_nb.smac.options import Options, switches
+from marl_nb.smac.orders import heuristic_action
+from marl_nb.smac.start import draw_groups
+from marl_nb.smac.state import allocate, compile_rules, lane
+
+
+def test_a_reset_clears_the_outputs_of_both_sides():
+    """What an episode left behind, such as its length, is gone on the side of the enemies too."""
+    env = make("3m", control="both", episode_limit=2, autoreset=False, seed=0)
+    for _ in range(2): env.step(env.time_step.available_actions.argmax(-1), env.rival.available_actions.argmax(-1))
+    assert env.time_step.truncated.all() and env.rival.truncated.all() and (env.rival.episode_length == 2).all()
+    env.reset()
+    for side in (env.time_step, env.rival):
+        for name in ("truncated", "terminated", "won", "reward", "episode_return", "episode_length", "dead_enemies"):
+            assert not np.any(getattr(side, name)), name
+
+
+def test_every_enemy_gets_a_place_in_a_group_on_a_diagonal():
+    """All five in one place: surely with one group, in 2 of 2^5 cases with two; one to four groups as often."""
+    rules = compile_rules(scenarios.get("terran_5_vs_5"), Options())
+    battle, together, times = lane.py_func(allocate(rules, 1, Options()), 0), 0, 2000
+    for _ in range(times):
+        battle.x[:] = battle.y[:] = np.nan
+        draw_groups.py_func(rules, battle)
+        x, y = battle.x[5:] - 16, battle.y[5:] - 16
+        np.testing.assert_allclose(abs(x), abs(y))
+        assert (abs(x) >= 2).all() and 1 <= (places := len(set(zip(x, y, strict=True)))) <= 4
+        together += places == 1
+    expected = np.mean([k * k**-5.0 for k in range(1, 5)])
+    assert together / times == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / times))
+
+
+def test_the_heuristic_player_attacks_the_nearest_until_it_is_dead():
+    options = Options(heuristic_ai=True)
+    rules, o = compile_rules(scenarios.get("3m"), options), switches(options)
+    battle = lane.py_func(allocate(rules, 1, options), 0)
+    battle.unit["kind"][:], battle.unit["favourite"][:], battle.health[:] = rules.start[:, 0], -1, 45
+    battle.x[:], battle.y[:] = (5, 5, 5, 9, 8, 10), (5, 6, 7, 5, 5, 5)
+    chosen = lambda: heuristic_action(rules, o, battle, 0, 0)
+    assert chosen() == 6 + 1  # six actions come before the attacks; of the distances 4, 3 and 5 the second is smallest
+    battle.x[3] = 6
+    assert chosen() == 6 + 1
+    battle.health[4] = 0
+    assert chosen() == 6 + 0
+    battle.health[3:] = 0
+    assert chosen() == 1  # stop
