@@ -99,7 +99,7 @@ class BatchSpec:
             raise ValueError(f"timeout: expected a number of seconds above 0, got {self.timeout!r}")
         _count("retries", self.retries)
 
-
+# %% ../../nbs/core/60_batch.ipynb #c5e0f327
 def load_spec(
     path: str | Path,  # a YAML file
 ) -> BatchSpec: # its content, checked
@@ -259,7 +259,7 @@ def _transient(error: BaseException) -> bool:
     known = ("Kernel didn't respond", "Kernel died", "Address already in use", "Timeout waiting for IOPub output")
     return type(error).__name__ == "DeadKernelError" or any(text in str(error) for text in known)
 
-
+# %% ../../nbs/core/60_batch.ipynb #c814ea0e
 def _attempt(notebook: str, params: dict, folder: str, file: Path, timeout: float | None,
              progress: "_Progress") -> tuple[str | None, bool]:
     "Execute a notebook into `file`: why it failed (None: it ended well), and whether trying again may help."
@@ -338,7 +338,7 @@ def _without_main() -> Iterator[None]:
     try: yield
     finally: sys.modules["__main__"] = main
 
-
+# %% ../../nbs/core/60_batch.ipynb #c89409ff
 @contextmanager
 def _executor(workers: int, scheduler: str | None, batch: str) -> Iterator[tuple[Any, int]]:
     "A `concurrent.futures` executor and how many runs it does at a time; its kernels end with it."

@@ -54,7 +54,7 @@ class Row:
         "Whether a value meets the bar; NaN does not."
         return value >= self.bar if self.direction == ">=" else value <= self.bar
 
-
+# %% ../../nbs/core/85_bench.ipynb #56e801f0
 def summary(
     values: Sequence[float],  # one value a repeat
 ) -> Measurement: # median and range
@@ -71,7 +71,7 @@ def rate(
     "How many things a second `work` does."
     return summary([count / s for s in _seconds([work], repeats)[0]])
 
-
+# %% ../../nbs/core/85_bench.ipynb #ed0e91ad
 def ratio(
     a: Callable[[], Any],  # the work that is measured
     b: Callable[[], Any],  # the work it is compared with
@@ -127,7 +127,7 @@ def _rows(group: str, module: str) -> list[Row]:
     if not rows: raise ValueError(f"{group}: expected rows in {module}.ROWS, got {rows!r}")
     return list(rows)
 
-
+# %% ../../nbs/core/85_bench.ipynb #9838e1e5
 def find_rows(
     names: Sequence[str] = (),  # groups (their rows that are not slow) and rows; none: all groups
     groups: dict[str, str] | None = None,  # group -> module; None: those of the repository

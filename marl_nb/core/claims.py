@@ -101,7 +101,7 @@ def claim(
     display({"text/html": row._repr_html_(), "text/plain": text}, raw=True)
     return row
 
-
+# %% ../../nbs/core/45_claims.ipynb #f8e9f096
 def ledger(
     folder: str | Path,  # where claims were filed
 ) -> Any: # pandas DataFrame, one row a claim, in the order of `DOCUMENTS` and statements

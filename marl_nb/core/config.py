@@ -27,7 +27,7 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
     hint = " (YAML reads 5e-4 as text: write 5.0e-4)" if wanted is float and isinstance(value, str) else ""
     raise ValueError(f"{where}: expected {wanted.__name__}, got {value!r}{hint}")
 
-
+# %% ../../nbs/core/25_config.ipynb #c9c12306
 def from_mapping(
     cls: type[T],  # a dataclass with fields of type int, float, bool, str or tuple
     mapping: Mapping[str, Any],  # field name -> value

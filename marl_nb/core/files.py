@@ -144,7 +144,7 @@ def write_tensors(
     text = json.dumps(plain(about, Path(path).name, exact=True))
     write_bytes(path, save(solid, metadata={"kind": kind, "about": text, "sha256": _digest(solid, kind, text)}))
 
-
+# %% ../../nbs/core/28_files.ipynb #a459a228
 def read_tensors(
     path: str | Path,  # a file written by `write_tensors`
     kind: str,  # what it has to be

@@ -69,7 +69,7 @@ class _PartLibrary(JITCodeLibrary):
         self._finalize_dynamic_globals()
         self._finalized = True
 
-
+# %% ../../nbs/core/15_kernels.ipynb #e6d919d7
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _PartLowering(NativeLowering):
     "Lowers a part, and names it for its callers by a function that nobody calls."
@@ -129,7 +129,7 @@ def _tell() -> None:
     print("marl_nb: compiling its fast loops for this machine, which takes up to a minute, once", file=sys.stderr,
           flush=True)
 
-
+# %% ../../nbs/core/15_kernels.ipynb #2bfa2f0f
 @contextmanager
 def _compiling() -> Iterator[None]:
     "Tell whoever waits, if it takes long, and let the garbage collector rest."

@@ -42,7 +42,7 @@ def peer_python(
     stamp.write_text(wanted)
     return python
 
-
+# %% ../../nbs/core/87_peers.ipynb #5be39281
 def _install(what: str, command: list[str]) -> None:
     "Run a command; if it fails, a `RuntimeError` with the last lines it wrote."
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment())

@@ -44,7 +44,7 @@ def seeds_label(
     count = f"{runs} seed{'s' if runs != 1 else ''}{few}"
     return f"{label} ({count})" if label else count
 
-
+# %% ../../nbs/core/50_plots.ipynb #6c697b66
 def learning_curve(
     x: Any,  # [T] environment steps, increasing
     y: Any,  # [R, T] one row a run (seed)

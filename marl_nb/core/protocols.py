@@ -98,7 +98,7 @@ class Snapshots:
         except Exception as e:
             raise ValueError(f"{path}: not a readable snapshot file ({type(e).__name__}: {e})") from e
 
-
+# %% ../../nbs/core/20_protocols.ipynb #472ed4e4
 @runtime_checkable
 class Simulator(Protocol):
     "Anything that can be rolled out from a saved point."
@@ -149,7 +149,7 @@ def sample_actions(
     cumulative /= cumulative[..., -1:]
     return (cumulative <= u[..., None]).sum(-1, dtype=np.int64)
 
-
+# %% ../../nbs/core/20_protocols.ipynb #ccd2109d
 class RandomPolicy:
     "Uniform over the available actions (greedy: the first available one)."
 

@@ -88,7 +88,7 @@ def curves_figure(
     for ax in list(axes): ax.set_axis_off()
     return figure
 
-
+# %% ../../nbs/core/70_report.ipynb #ca378048
 def _final(result: Any) -> tuple[int, int] | None:
     "Wins and episodes of the final evaluation, if the result has them."
     final = result.get("final") if isinstance(result, Mapping) else None
@@ -162,7 +162,7 @@ def svg(
     text = picture.getvalue()
     return text[text.index("<svg"):].replace(_INK, "currentColor").replace(_GRID, "var(--line)")
 
-
+# %% ../../nbs/core/70_report.ipynb #38ce83c4
 def _show(value: Any) -> str:
     "A value of a table as HTML text."
     if value is None or value != value: return ""
@@ -184,7 +184,7 @@ def rows_table(
     body = "".join(f"<tr>{c}</tr>" for c in cells)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
-
+# %% ../../nbs/core/70_report.ipynb #14a0d218
 def _pairs(values: Mapping[str, Any]) -> str:
     "A mapping as a table of two columns."
     rows = (f'<tr><th>{html.escape(k)}</th><td class="long">{_show(v)}</td></tr>' for k, v in values.items())
@@ -233,7 +233,7 @@ def _failures(records: Sequence[RunRecord]) -> str:
     return "".join(f"<details><summary>{html.escape(r.name)}: {html.escape(r.error.strip().splitlines()[-1])}</summary>"
                    f"<pre>{html.escape(r.error)}</pre></details>" for r in records if r.error)
 
-
+# %% ../../nbs/core/70_report.ipynb #fd9ea778
 def report(
     runs: str | Path,  # folder of a batch
     out: str | Path | None = None,  # the page to write; None: report.html in `runs`

@@ -25,7 +25,7 @@ def _line(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 100 else text[:97] + "..."
 
-
+# %% ../../nbs/core/30_results.ipynb #98482c6c
 def emit(
     result: Any,  # a mapping or a dataclass
 ) -> dict[str, Any]: # the plain dictionary that was shown
@@ -81,7 +81,7 @@ def check_file_name(
     if not isinstance(name, str) or not name.strip(".") or "/" in name or "\\" in name or "\0" in name:
         raise ValueError(f"{key}: expected a plain file name, got {name!r}")
 
-
+# %% ../../nbs/core/30_results.ipynb #808447a8
 @dataclass(frozen=True)
 class RunRecord:
     "The outcome of one run of a batch."

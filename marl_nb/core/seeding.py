@@ -32,7 +32,7 @@ def seed_sequence(
     key = tuple(n if isinstance(n, int) else zlib.crc32(n.encode()) for n in names)
     return np.random.SeedSequence(check_seed(seed), spawn_key=key)
 
-
+# %% ../../nbs/core/10_seeding.ipynb #4bac0a49
 def stream(
     seed: int,  # the seed of the run
     *names: str | int,  # path of the stream
@@ -63,7 +63,7 @@ def splitmix64(
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
-
+# %% ../../nbs/core/10_seeding.ipynb #7826b3ba
 def lane_keys(
     seed: int,  # seed of the stream, for instance `child_seed(seed, "policy")`
     time: int,  # how many times keys were drawn before

@@ -95,7 +95,7 @@ class MAPPOConfig:
             raise ValueError(f"chunk_length: expected a divisor of rollout_steps {self.rollout_steps}, "
                              f"got {self.chunk_length}")
 
-
+# %% ../../nbs/mappo/10_config.ipynb #7232123c
 def _check_range(config, names, low, high=float("inf")):
     "Raise unless `low <= value <= high` for every named field."
     for name in names:

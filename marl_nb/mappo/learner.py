@@ -49,7 +49,7 @@ def rollout_values(
     if (cut := rollout.truncated).any(): final[cut] = policy.values(policy.prepare(rollout.final[cut]), before_final)[0]
     return out, final
 
-
+# %% ../../nbs/mappo/75_learner.ipynb #352e3c07
 def _like(x: Tensor, other: Tensor) -> Tensor:
     "`x` [..., E] with as many axes as `other`."
     return x.reshape(*x.shape, *[1] * (other.ndim - x.ndim))

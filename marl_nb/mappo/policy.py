@@ -248,7 +248,7 @@ def critic_values(
     values, hidden = policy.critic(x, hidden, sizes)
     return values.squeeze(-1), hidden
 
-
+# %% ../../nbs/mappo/70_policy.ipynb #1a28368e
 def critic_input(
     policy: MAPPOPolicy,  # whose critic
     step: TimeStep,  # E lanes
@@ -298,7 +298,7 @@ def learned(
     if not policy.has_critic: return named
     return named | {f"value_norm.{k}": np.array(v) for k, v in policy.value_norm.state_dict().items()}
 
-
+# %% ../../nbs/mappo/70_policy.ipynb #15686006
 def take_over(
     policy: MAPPOPolicy,  # changed in place
     arrays: dict[str, np.ndarray],  # as `learned` returns them

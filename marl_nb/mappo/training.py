@@ -269,7 +269,7 @@ class TrainResult:
         "What it took to reach 50, 75 and 90 % greedy wins, see the function of this name."
         return sample_efficiency(self.evaluations)
 
-
+# %% ../../nbs/mappo/80_training.ipynb #35cbdec8
 def _bar(total: int, done: int, shown: bool) -> Any:
     "A progress bar for a terminal, a notebook or a log file."
     with warnings.catch_warnings():

@@ -44,7 +44,7 @@ def listing(
         rows[name] = [*(record[c] for c in COLUMNS), file.stat().st_size, about["version"]]
     return pd.DataFrame.from_dict(rows, orient="index", columns=[*COLUMNS, "bytes", "version"])
 
-
+# %% ../../nbs/mappo/86_zoo.ipynb #02cdf2a3
 @overload
 def pretrained(name: None = None, folder: Path = ZOO) -> Any: ...
 
