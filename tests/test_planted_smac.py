@@ -1,5 +1,7 @@
 """Planted faults of `smac` that no test saw (tools/faults.py), each with a test that sees it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,17 +10,6 @@ from marl_nb.smac.options import Options, switches
 from marl_nb.smac.orders import heuristic_action
 from marl_nb.smac.start import draw_groups
 from marl_nb.smac.state import allocate, compile_rules, lane
-
-
-def test_a_reset_clears_the_outputs_of_both_sides():
-    """What an episode left behind, such as its length, is gone on the side of the enemies too."""
-    env = make("3m", control="both", episode_limit=2, autoreset=False, seed=0)
-    for _ in range(2): env.step(env.time_step.available_actions.argmax(-1), env.rival.available_actions.argmax(-1))
-    assert env.time_step.truncated.all() and env.rival.truncated.all() and (env.rival.episode_length == 2).all()
-    env.reset()
-    for side in (env.time_step, env.rival):
-        for name in ("truncated", "terminated", "won", "reward", "episode_return", "episode_length", "dead_enemies"):
-            assert not np.any(getattr(side, name)), name
 
 
 def test_every_enemy_gets_a_place_in_a_group_on_a_diagonal():
@@ -50,3 +41,15 @@ def test_the_heuristic_player_attacks_the_nearest_until_it_is_dead():
     assert chosen() == 6 + 0
     battle.health[3:] = 0
     assert chosen() == 1  # stop
+
+
+def test_a_reset_clears_the_outputs_of_both_sides():
+    """What an episode left behind, such as its length, is gone on the side of the enemies too."""
+    short = replace(scenarios.get("3m"), limit=2)
+    env = make(short, control="both", autoreset=False, seed=0)
+    for _ in range(2): env.step(env.time_step.available_actions.argmax(-1), env.rival.available_actions.argmax(-1))
+    assert env.time_step.truncated.all() and env.rival.truncated.all() and (env.rival.episode_length == 2).all()
+    env.reset()
+    for side in (env.time_step, env.rival):
+        for name in ("truncated", "terminated", "won", "reward", "episode_return", "episode_length", "dead_enemies"):
+            assert not np.any(getattr(side, name)), name
