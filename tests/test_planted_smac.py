@@ -53,3 +53,13 @@ def test_a_reset_clears_the_outputs_of_both_sides():
     for side in (env.time_step, env.rival):
         for name in ("truncated", "terminated", "won", "reward", "episode_return", "episode_length", "dead_enemies"):
             assert not np.any(getattr(side, name)), name
+
+
+def test_restoring_one_lane_leaves_the_others_as_they_are():
+    env = make("3m", n_envs=2, seed=0)
+    saved = env.snapshot([0])
+    first, _ = env.fingerprint()
+    env.step(env.time_step.available_actions.argmax(-1))
+    _, second = env.fingerprint()
+    env.restore(saved, [0])
+    assert env.fingerprint() == [first, second]
