@@ -83,9 +83,9 @@ def all_actions_seconds(
     torch.set_num_threads(1)
     player, (ten, many) = pretrained("3m-mlp"), (smac.make("3m", n, threads=2, autoreset=False) for n in (10, 2048))
     roller = Roller(player, many, record_episodes(player, ten))
-    available = roller.states.step.available_actions
-    point = int(available.sum(-1).prod(-1).argmax())
-    joint = all_joint_actions(available[point])
+    available_actions = roller.states.step.available_actions
+    point = int(available_actions.sum(-1).prod(-1).argmax())
+    joint = all_joint_actions(available_actions[point])
     used = time.process_time()
     speed = rate(lambda: roller.rollout(point, joint, noise_keys(0, 48)), 1, repeats)
     used = (time.process_time() - used) / (1 + repeats)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['film_episode', 'joint_names', 'decision_kind', 'at_stake', 'divide', 'Turn', 'turning_points', 'stake_movie',
-           'kinds_table', 'turn_section', 'explain', 'explain_parser', 'explain_command']
+           'kinds_table', 'turn_section', 'write_explanation', 'explain_parser', 'explain_command']
 
 # %% ../../nbs/app/25_explain.ipynb #96e28436
 import argparse
@@ -75,7 +75,7 @@ def joint_names(
 
     return name
 
-# %% ../../nbs/app/25_explain.ipynb #23615ebc
+# %% ../../nbs/app/25_explain.ipynb #e248b41f
 def decision_kind(
     chosen: np.ndarray,  # [A]
     other: np.ndarray,  # [A]
@@ -99,7 +99,7 @@ def divide(
     agents: int,  # A
     n: int = 192,  # rollouts of every coalition, or random orders
 ) -> Attribution: # exact where there are few agents
-    "Shapley values and interactions of a moment."
+    "Shapley values and interactions of a time step."
     if agents <= MOST_AGENTS: return attribute(worth, agents, n)
     shapley = sampled_shapley(worth, agents, n // 4)
     pairs = top_interactions(worth, agents, np.argsort(-np.abs(shapley.value))[:4].tolist(), n)
@@ -109,7 +109,7 @@ def divide(
 
 
 class Turn(NamedTuple):
-    "A moment that mattered."
+    "A time step that mattered."
 
     point: int  # row of the analysis
     time: int  # steps made before
@@ -137,7 +137,7 @@ def turning_points(
         turns.append(Turn(int(i), int(result.states.time[i]), parts, kinds))
     return turns
 
-# %% ../../nbs/app/25_explain.ipynb #68aad211
+# %% ../../nbs/app/25_explain.ipynb #0f7649fd
 def stake_movie(
     result: Analysis,  # of several episodes
     film: Replay,  # of one of them
@@ -151,7 +151,7 @@ def stake_movie(
 
 
 def kinds_table(
-    turn: Turn,  # a moment
+    turn: Turn,  # a time step
 ) -> str: # HTML
     "Effects by kind of decision."
     rows = [{"instead": kind, "alternatives": e.alternatives, "mean effect": round(e.mean.value, 2),
@@ -165,7 +165,7 @@ def turn_section(
     turn: Turn,  # one of its moments
     name: Callable[[np.ndarray], str],  # of joint actions
 ) -> str: # HTML
-    "A card about a moment: every rollout, kinds of decision, and how the effect divides among the agents."
+    "A card about a time step: every rollout, kinds of decision, and how the effect divides among the agents."
     def draw(turn: Turn) -> Any:
         import matplotlib.pyplot as plt
 
@@ -179,8 +179,8 @@ def turn_section(
     return section(f"Step {turn.time}: {sure}", f"<p>Done: {escape(name(result.states.actions[turn.point]))}.</p>",
                    kinds_table(turn), f"<figure>{svg(draw, turn)}</figure>")
 
-# %% ../../nbs/app/25_explain.ipynb #3a5497da
-def explain(
+# %% ../../nbs/app/25_explain.ipynb #74c4b4e8
+def write_explanation(
     policy: MAPPOPolicy,  # whose battle
     env: smac.BattleEnv,  # one battle in each of its lanes is analysed
     simulator: smac.BattleEnv,  # plays the rollouts: the same battles in many lanes
@@ -237,7 +237,7 @@ def _summary(result: Analysis, episode: int) -> dict[str, Any]:
             "decisive moments": int((rows.q_win <= 0.05).sum()), "largest risk": round(float(first.risk), 2),
             "at step": int(first.time), "largest regret": round(float(rows.regret.max()), 2)}
 
-# %% ../../nbs/app/25_explain.ipynb #4cc994e7
+# %% ../../nbs/app/25_explain.ipynb #667a8be6
 def explain_parser() -> argparse.ArgumentParser: # of `marl-nb explain`
     "The options of `marl-nb explain`."
     parser = argparse.ArgumentParser(prog="marl-nb explain", allow_abbrev=False, description=(
@@ -273,7 +273,7 @@ def explain_command(
     check_identity(policy, env, name)
     config = AnalysisConfig(top=args.top, deviations=args.deviations, n_rollouts=args.rollouts,
                             horizon=args.horizon or None, seed=args.seed)
-    result = explain(policy, env, simulator, args.out, config, args.battle, args.moments)
+    result = write_explanation(policy, env, simulator, args.out, config, args.battle, args.moments)
     rows = moment_table(result).sort_values("q_win").query("q_win <= 0.05")
     print(f"{env.scenario.name}: {len(result.states)} moments of {args.battles} battles, {result.steps:,} steps of "
           f"rollouts, {len(rows)} decisive moments")
