@@ -6,7 +6,7 @@
 __all__ = ['film_episode', 'joint_names', 'decision_kind', 'at_stake', 'divide', 'Turn', 'turning_points', 'stake_movie',
            'kinds_table', 'turn_section', 'write_explanation', 'explain_parser', 'explain_command']
 
-# %% ../../nbs/app/25_explain.ipynb #96e28436
+# %% ../../nbs/app/25_explain.ipynb #79acc546
 import argparse
 from collections.abc import Callable, Sequence
 from html import escape
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import smac
-from .commands import find_policy, world_of
+from .commands import Parser, check_page, find_policy, number_of, world_of
 from ..core.player import Series, player_frame
 from ..core.report import rows_table, section, svg, write_page
 from ..core.seeding import child_seed
@@ -237,25 +237,26 @@ def _summary(result: Analysis, episode: int) -> dict[str, Any]:
             "decisive moments": int((rows.q_win <= 0.05).sum()), "largest risk": round(float(first.risk), 2),
             "at step": int(first.time), "largest regret": round(float(rows.regret.max()), 2)}
 
-# %% ../../nbs/app/25_explain.ipynb #667a8be6
+# %% ../../nbs/app/25_explain.ipynb #e21d3ac4
 def explain_parser() -> argparse.ArgumentParser: # of `marl-nb explain`
     "The options of `marl-nb explain`."
-    parser = argparse.ArgumentParser(prog="marl-nb explain", allow_abbrev=False, description=(
+    parser = Parser(prog="marl-nb explain", allow_abbrev=False, description=(
         "Write a page about the moments that decided a battle of a trained policy."))
     parser.add_argument("policy", metavar="POLICY", help="policy.safetensors of a run, the run's folder, or a name "
                         "of the zoo")
     parser.add_argument("--scenario", metavar="NAME", help="a map, or a YAML file with one (default: where "
                         "it was trained)")
     parser.add_argument("--out", metavar="FILE.html", default="explain.html", help="the page (default explain.html)")
-    parser.add_argument("--battle", metavar="INT", type=int, help="the one that is filmed (default: the one in "
-                        "which most was at stake)")
+    parser.add_argument("--battle", metavar="INT", type=number_of(int), help="the one that is filmed (default: the "
+                        "one in which most was at stake)")
     for name, value, text in (("battles", 3, "battles that are analysed"), ("moments", 3, "moments that get a card"),
                               ("top", 5, "most likely other joint actions"),
                               ("deviations", 1, "most likely other actions of each agent"),
                               ("rollouts", 48, "of every joint action"), ("seed", 0, "of battles and rollouts"),
                               ("lanes", 4096, "rollouts side by side"),
                               ("horizon", 0, "steps of a rollout; 0: to the end of the battle")):
-        parser.add_argument(f"--{name}", metavar="INT", type=int, default=value, help=f"{text} (default {value})")
+        parser.add_argument(f"--{name}", metavar="INT", type=number_of(int), default=value,
+                            help=f"{text} (default {value})")
     return parser
 
 
@@ -266,8 +267,7 @@ def explain_command(
     args = explain_parser().parse_args(argv)
     for name in ("battles", "lanes"):
         if getattr(args, name) < 1: raise ValueError(f"--{name}: expected at least 1, got {getattr(args, name)}")
-    if not (folder := Path(args.out).parent).is_dir():
-        raise ValueError(f"--out: expected a file in a folder that exists, got {args.out} ({folder} is none)")
+    check_page("--out", args.out)
     name, policy = find_policy(args.policy)
     env, simulator = (world_of(policy, name, args.scenario, n) for n in (args.battles, args.lanes))
     check_identity(policy, env, name)
