@@ -6,9 +6,9 @@
 __all__ = ['film_episode', 'joint_names', 'decision_kind', 'at_stake', 'divide', 'Turn', 'turning_points', 'stake_movie',
            'kinds_table', 'turn_section', 'write_explanation', 'explain_parser', 'explain_command']
 
-# %% ../../nbs/app/25_explain.ipynb #79acc546
+# %% ../../nbs/app/25_explain.ipynb #313fdfb9
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from ..core.stats import Estimate
 from marl_nb.counterfactual.analysis import (
     Analysis,
     AnalysisConfig,
+    Name,
     analyze,
     moment_notes,
     moment_table,
@@ -46,11 +47,11 @@ from marl_nb.counterfactual.attribution import (
 from ..counterfactual.rollouts import Roller
 from ..mappo.identity import check_identity
 from ..mappo.policy import MAPPOPolicy
-from ..smac.actions import N_MOVES, NO_OP, STOP
+from ..smac.actions import N_MOVES, STOP
 from ..smac.player import movie
 from ..smac.replay import Replay, record
 
-# %% ../../nbs/app/25_explain.ipynb #ab8627ea
+# %% ../../nbs/app/25_explain.ipynb #77beb1e6
 def film_episode(
     result: Analysis,  # of greedy episodes
     policy: MAPPOPolicy,  # whose
@@ -68,10 +69,10 @@ def film_episode(
 
 def joint_names(
     film: Replay,  # of the battle
-) -> Callable[[np.ndarray], str]: # of a joint action [A]
-    "Joint actions in words; the dead are left out."
-    def name(joint: np.ndarray) -> str:
-        return ", ".join(f"{a}: {film.action_name(a, int(u))}" for a, u in enumerate(joint) if u != NO_OP)
+) -> Name: # of a joint action [A] and the agents to mention
+    "Joint actions in words."
+    def name(joint: np.ndarray, agents: np.ndarray) -> str:
+        return ", ".join(f"{a}: {film.action_name(int(a), int(joint[a]))}" for a in agents)
 
     return name
 
@@ -137,7 +138,7 @@ def turning_points(
         turns.append(Turn(int(i), int(result.states.time[i]), parts, kinds))
     return turns
 
-# %% ../../nbs/app/25_explain.ipynb #0f7649fd
+# %% ../../nbs/app/25_explain.ipynb #9f189704
 def stake_movie(
     result: Analysis,  # of several episodes
     film: Replay,  # of one of them
@@ -163,20 +164,21 @@ def kinds_table(
 def turn_section(
     result: Analysis,  # of several episodes
     turn: Turn,  # one of its moments
-    name: Callable[[np.ndarray], str],  # of joint actions
+    name: Name,  # of joint actions
 ) -> str: # HTML
     "A card about a time step: every rollout, kinds of decision, and how the effect divides among the agents."
     def draw(turn: Turn) -> Any:
         import matplotlib.pyplot as plt
 
-        fig, axes = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=[2, 1], layout="constrained")
+        fig, axes = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=[3, 2], layout="constrained")
         plot_returns(result, turn.point, axes[0], name)
         plot_interactions(turn.parts, axes[1])
         return fig
 
-    q = result.q_win[turn.point]
+    q, joint = result.q_win[turn.point], result.states.actions[turn.point]
+    living = np.flatnonzero(result.states.step.alive[turn.point])
     sure = f"decisive (false discovery rate {q:.2g})" if q <= 0.05 else "not decisive by itself"
-    return section(f"Step {turn.time}: {sure}", f"<p>Done: {escape(name(result.states.actions[turn.point]))}.</p>",
+    return section(f"Step {turn.time}: {sure}", f"<p>Done: {escape(name(joint, living))}.</p>",
                    kinds_table(turn), f"<figure>{svg(draw, turn)}</figure>")
 
 # %% ../../nbs/app/25_explain.ipynb #74c4b4e8
