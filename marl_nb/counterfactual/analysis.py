@@ -257,7 +257,7 @@ def change_name(
     agents = np.flatnonzero(joint != chosen)
     return name(joint, agents) if len(agents) else "as it was"
 
-# %% ../../nbs/counterfactual/90_analysis.ipynb #7ef0e107
+# %% ../../nbs/counterfactual/90_analysis.ipynb #607b1d3a
 def plot_agents(
     result: Analysis,  # with deviations
     episode: int = 0,  # which
@@ -292,7 +292,8 @@ def plot_returns(
         ax.plot(returns, height, ".", ms=3, color=f"C{min(k, 1)}")
         ax.plot([returns.mean()] * 2, [k - 0.35, k + 0.35], color="k")
     time = result.states.time[point]
-    ax.set(yticks=range(len(joint)), yticklabels=[change_name(name, u, joint[0]) for u in joint], xlabel="return", title=f"time step {time}")
+    labels = [change_name(name, u, joint[0]) for u in joint]
+    ax.set(yticks=range(len(joint)), yticklabels=labels, xlabel="return", title=f"time step {time}")
     ax.invert_yaxis()
     return ax
 
