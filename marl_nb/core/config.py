@@ -26,7 +26,8 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
         return None if value is None else _checked(where, value, inner[0])
     if wanted is dict and inner and isinstance(value, Mapping):
         return {_checked(f"{where}: key", k, inner[0]): _checked(f"{where}.{k}", v, inner[1]) for k, v in value.items()}
-    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted) and isinstance(value, Mapping): return from_mapping(wanted, value)
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted) and isinstance(value, Mapping):
+        return from_mapping(wanted, value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool): return float(value)
     if wanted is tuple and isinstance(value, (list, tuple)): return tuple(value)
     if type(value) is wanted: return value
@@ -35,7 +36,7 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
 
 # %% ../../nbs/core/25_config.ipynb #c9c12306
 def from_mapping(
-    cls: type[T],  # a dataclass with fields of type int, float, bool, str, tuple, dict, dataclass, or one of them | None
+    cls: type[T],  # a dataclass; fields of type int, float, bool, str, tuple, dict, dataclass, or one of them | None
     mapping: Mapping[str, Any],  # field name -> value
 ) -> T: # an instance; fields that are not named keep their defaults
     "Fill a dataclass; an unknown, missing or mistyped key is a `ValueError`."
