@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'TIERS', 'GRID', 'KEYS', 'Played', 'World', 'Side', 'find', 'Finding', 'action_grid', 'native_action',
-           'flat_obs', 'held', 'GymWorld', 'ParallelWorld', 'SimulatorWorld', 'takes', 'adapt', 'build', 'load_side']
+           'flat_obs', 'held', 'holder', 'GymWorld', 'ParallelWorld', 'SimulatorWorld', 'takes', 'adapt', 'build',
+           'load_side']
 
 # %% ../../nbs/curriculum/60_sides.ipynb #a8fb58d5
 import copy
@@ -135,7 +136,7 @@ def flat_obs(
     "An observation as one array."
     return np.asarray(obs) if isinstance(space, spaces.Box) else np.asarray(spaces.flatten(space, obs), float)
 
-# %% ../../nbs/curriculum/60_sides.ipynb #c43e1dda
+# %% ../../nbs/curriculum/60_sides.ipynb #796eaa1d
 def _scalars(thing: Any) -> dict[str, Any]:
     "Public attributes of an object that are numbers, texts or flags, and the fields of dataclasses among them."
     found: dict[str, Any] = {}
@@ -149,17 +150,27 @@ def _scalars(thing: Any) -> dict[str, Any]:
 
 def held(
     env: Any,  # an environment, wrapped or not
-) -> dict[str, Any]: # class of a layer -> what it holds; or the environment's own answer
+) -> dict[str, Any]: # its own answer, or the attributes of its layers by class; those of the innermost are "env"
     "What an environment holds: its own `effective_config()`, or the scalar attributes of its layers."
     found: dict[str, Any] = {}
     while env is not None:
-        own = inspect.getattr_static(env, "effective_config", None)
-        if own is not None: return {**found, **env.effective_config()}
-        found.setdefault(type(env).__name__, _scalars(env))
-        env = vars(env).get("env", vars(env).get("aec_env")) if hasattr(env, "__dict__") else None
+        if inspect.getattr_static(env, "effective_config", None) is not None: return {**found, **env.effective_config()}
+        inner = getattr(env, "__dict__", {}).get("env")
+        found.setdefault("env" if inner is None else type(env).__name__, _scalars(env))
+        env = inner
     return found
 
-# %% ../../nbs/curriculum/60_sides.ipynb #8e34ce32
+
+def holder(
+    env: Any,  # an environment, as built
+) -> Callable[[], dict[str, Any]]: # what a world's `effective_config` returns
+    "Ask an environment that answers whenever asked; read the attributes of others once, before they are played."
+    scanned, layers = held(env), [env]
+    while (inner := getattr(layers[-1], "__dict__", {}).get("env")) is not None: layers.append(inner)
+    answers = any(inspect.getattr_static(layer, "effective_config", None) is not None for layer in layers)
+    return lambda: held(env) if answers else copy.deepcopy(scanned)
+
+# %% ../../nbs/curriculum/60_sides.ipynb #1854a3ec
 class GymWorld:
     "Lanes of Gymnasium environments with one agent each."
 
@@ -171,6 +182,7 @@ class GymWorld:
     ):
         self.envs, self.n_envs = list(envs), len(envs)
         self.action_sizes = action_grid(self.envs[0].action_space)
+        self.effective_config = holder(self.envs[0])
         self._reward, self._terminated, self._truncated = np.zeros((self.n_envs, 1)), *np.zeros((2, self.n_envs), bool)
 
     def reset(
@@ -198,15 +210,11 @@ class GymWorld:
         obs = np.stack([flat_obs(env.observation_space, o) for env, o in zip(self.envs, seen, strict=True)])[:, None]
         return Played(obs, self._reward.copy(), self._terminated.copy(), self._truncated.copy())
 
-    def effective_config(self) -> dict[str, Any]:
-        "What the first lane's environment holds."
-        return held(self.envs[0])
-
     def close(self) -> None:
         "Close every environment."
         for env in self.envs: env.close()
 
-# %% ../../nbs/curriculum/60_sides.ipynb #8628f8ae
+# %% ../../nbs/curriculum/60_sides.ipynb #da7fab22
 class ParallelWorld:
     "Lanes of PettingZoo parallel environments."
 
@@ -221,7 +229,7 @@ class ParallelWorld:
         grids = [action_grid(space) for space in self.action_spaces]
         if len({len(g) for g in grids}) > 1: raise ValueError(f"envs: expected actions of as many parts, got {grids}")
         self.action_sizes = tuple(map(max, zip(*grids, strict=True)))
-        self._grids = [np.array(g) for g in grids]
+        self._grids, self.effective_config = [np.array(g) for g in grids], holder(self.envs[0])
 
     def reset(
         self,
@@ -258,15 +266,11 @@ class ParallelWorld:
             for i, row in enumerate(lane): out[e, i, : len(row)] = row
         return out
 
-    def effective_config(self) -> dict[str, Any]:
-        "What the first lane's environment holds."
-        return held(self.envs[0])
-
     def close(self) -> None:
         "Close every environment."
         for env in self.envs: env.close()
 
-# %% ../../nbs/curriculum/60_sides.ipynb #d8fdef7d
+# %% ../../nbs/curriculum/60_sides.ipynb #a231081e
 class SimulatorWorld:
     "A `Simulator` of `core.protocols`."
 
@@ -274,7 +278,7 @@ class SimulatorWorld:
         self,
         simulator: Any,  # with lanes
     ):
-        self.simulator, self.n_envs = simulator, simulator.n_envs
+        self.simulator, self.n_envs, self.effective_config = simulator, simulator.n_envs, holder(simulator)
         first = simulator.reset()
         self.n_agents = int(first.available_actions.shape[1])
         self.action_sizes: tuple[int, ...] = (int(first.available_actions.shape[2]),)
@@ -297,10 +301,6 @@ class SimulatorWorld:
     def _played(self, now: TimeStep) -> Played:
         self.available_actions = now.available_actions
         return Played(now.obs, np.repeat(now.reward[:, None], self.n_agents, 1), now.terminated, now.truncated)
-
-    def effective_config(self) -> dict[str, Any]:
-        "What the simulator holds."
-        return held(self.simulator)
 
     def close(self) -> None:
         "Close the simulator, if it can be closed."
