@@ -43,7 +43,7 @@ def make_tape(
     return Tape(rng.normal(0, 1, (steps, n_envs)), rng.normal(10, 1, (steps + 1, n_envs)), kind < 0.1, kind > 0.9,
                 rng.normal(100, 1, (steps, n_envs)), gamma, lam)
 
-# %% ../../nbs/curriculum/78_bootstrap.ipynb #ea1e2848
+# %% ../../nbs/curriculum/78_bootstrap.ipynb #9c2a2aa9
 KINDS = ("terminated", "truncated", "between")  # at which steps
 
 
@@ -60,7 +60,7 @@ def leaks(
     tape: Tape,  # what it is given
 ) -> dict[str, Leak]: # one of each of `KINDS`
     "Compare a trainer's advantages with the specified ones."
-    got = advantages(*(x.copy() if np.ndim(x) else x for x in tape))
+    got = advantages(*(np.copy(x) for x in tape[:5]), tape.gamma, tape.lam)
     got = np.asarray(got[0] if isinstance(got, tuple) else got, float)
     if got.shape != tape.reward.shape:
         raise ValueError(f"advantages: expected shape {tape.reward.shape}, got {got.shape}")

@@ -138,7 +138,7 @@ def small_update(
                "critic": new["critic"] + setup.rate(0.0) * (inputs * error[:, None]).mean(0)}
     return new
 
-# %% ../../nbs/curriculum/75_setups.ipynb #fc7294a2
+# %% ../../nbs/curriculum/75_setups.ipynb #960021df
 @dataclass(frozen=True)
 class SmallTrainer:
     "A training set-up with a linear policy."
@@ -189,7 +189,7 @@ class SmallTrainer:
         return draw(log_policy(weights["actor"], obs, available_actions if self.compiled().masked else None),
                     stream(seed, "act").random(obs.shape[:-1]))
 
-    def advantages(self, *arrays: np.ndarray) -> np.ndarray:
+    def advantages(self, *arrays: Any) -> np.ndarray:
         "As specified."
         return specified_advantages(*arrays)
 
