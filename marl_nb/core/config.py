@@ -10,7 +10,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -20,7 +21,13 @@ T = TypeVar("T")
 
 def _checked(where: str, value: Any, kind: Any) -> Any:
     "`value` as type `kind`, or a `ValueError` that begins with `where`."
-    wanted = get_origin(kind) or kind
+    wanted, inner = get_origin(kind) or kind, get_args(kind)
+    if wanted is UnionType and inner[1:] == (NoneType,):
+        return None if value is None else _checked(where, value, inner[0])
+    if wanted is dict and inner and isinstance(value, Mapping):
+        return {_checked(f"{where}: key", k, inner[0]): _checked(f"{where}.{k}", v, inner[1]) for k, v in value.items()}
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted) and isinstance(value, Mapping):
+        return from_mapping(wanted, value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool): return float(value)
     if wanted is tuple and isinstance(value, (list, tuple)): return tuple(value)
     if type(value) is wanted: return value
@@ -29,7 +36,7 @@ def _checked(where: str, value: Any, kind: Any) -> Any:
 
 # %% ../../nbs/core/25_config.ipynb #c9c12306
 def from_mapping(
-    cls: type[T],  # a dataclass with fields of type int, float, bool, str or tuple
+    cls: type[T],  # a dataclass; fields of type int, float, bool, str, tuple, dict, dataclass, or one of them | None
     mapping: Mapping[str, Any],  # field name -> value
 ) -> T: # an instance; fields that are not named keep their defaults
     "Fill a dataclass; an unknown, missing or mistyped key is a `ValueError`."
@@ -50,8 +57,9 @@ def check_types(
     kinds = get_type_hints(type(config))
     for f in dataclasses.fields(config):
         value = _checked(f.name, getattr(config, f.name), kinds[f.name])
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{f.name}: expected a finite number, got {value!r}")
+        for number in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{f.name}: expected a finite number, got {number!r}")
         object.__setattr__(config, f.name, value)
 
 # %% ../../nbs/core/25_config.ipynb #8406eb7e
