@@ -209,5 +209,5 @@ def measure_rate(
     for low in np.linspace(0, max(n - part, 0), parts + 1).astype(int):
         high, begun = min(low + part, n), time.process_time()
         backup_part(phases, step, front, low, high, {}, scratch)
-        took.append((time.process_time() - begun) / (high - low))
+        took.append(max(time.process_time() - begun, 1e-9) / (high - low))  # a coarse clock may read 0
     return 1 / float(np.median(took[1:]))
