@@ -81,7 +81,7 @@ def compiled(
     del values["group"], values["desync_episodes"]
     return arena_config(values)
 
-# %% ../../nbs/curriculum/86_incident.ipynb #3ddfeb1d
+# %% ../../nbs/curriculum/86_incident.ipynb #446a7490
 class System(Lanes):
     "Lanes of one of the two systems; what their engines hold and count can be asked."
 
@@ -108,12 +108,12 @@ def arena_lane(n_envs: int, **values: Any) -> Arena:
     return Arena(arena_config(values), n_envs, threads=1)
 
 
-def _desync(lane: SingleLane, declared: Declared, variant: str, worker: int) -> DesyncEnv:
+def _desync(lane: SingleLane, declared: Declared, variant: str, worker: int) -> Any:
     "The lane, with its first episode desynchronised if that was declared."
-    on = declared.values["desync_episodes"]
-    return DesyncEnv(lane, variant if on else "off", lane.config["max_steps"], worker=worker, late=variant == "truncating")
+    if not declared.values["desync_episodes"]: variant = "off"
+    return DesyncEnv(lane, variant, lane.config["max_steps"], worker=worker, late=variant == "truncating")
 
-# %% ../../nbs/curriculum/86_incident.ipynb #6fa37fcc
+# %% ../../nbs/curriculum/86_incident.ipynb #e49e791a
 def old_system(
     n_envs: int = 1,  # E
     **options: Any, # leaves that are set, nested
@@ -134,12 +134,12 @@ def new_system(
     values = to_dict(compiled(declared))
     lanes: list[SingleLane] = []
 
-    def lane(config: dict) -> DesyncEnv:
+    def lane(config: dict) -> Any:
         lanes.append(SingleLane(arena_lane, config, seed=len(lanes)))
         return _desync(lanes[-1], declared, "truncating", len(lanes))
 
-    envs = [InterceptedWrapper(lane, Curriculum(SingleTask(values), DiscreteRandom(1), worker=e)) for e in range(n_envs)]
-    return System(envs, lanes)
+    curricula = [Curriculum(SingleTask(values), DiscreteRandom(1), worker=e) for e in range(n_envs)]
+    return System([InterceptedWrapper(lane, c) for c in curricula], lanes)
 
 # %% ../../nbs/curriculum/86_incident.ipynb #d4d3a1ed
 EASY = {"objects": {"block": 20, "wall": 20, "lasery": 0, "armory": 0},
