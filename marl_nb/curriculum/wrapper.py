@@ -222,9 +222,10 @@ def unreached(
         if inspect.getattr_static(wrapper, name, None) is None:
             raise ValueError(f"names: {wrapper.__name__} has no {name!r}")
 
+    look_up: Any = wrapper.__getattribute__
+
     def __getattribute__(self: Any, name: str) -> Any:
-        if name in names: return getattr(wrapper.__getattribute__(self, "_env"), name)
-        return wrapper.__getattribute__(self, name)
+        return getattr(look_up(self, "_env"), name) if name in names else look_up(self, name)
 
     return type(f"Unreached{wrapper.__name__}", (wrapper,), {"__getattribute__": __getattribute__})
 
