@@ -334,7 +334,7 @@ def _chosen(battle: BattleEnv, actions: Sequence[Any]) -> np.ndarray: # [1, n_ag
     "The actions of a step; anything but one whole number an agent is a `ValueError`."
     if isinstance(actions, (str, bytes, Mapping, Set)) or len(actions) != battle.n_agents:
         raise ValueError(f"actions: expected {battle.n_agents} whole numbers in the agents' order, got {actions!r}")
-    numbers = [a[0] if np.shape(a) == (1,) else a for a in actions]
+    numbers = [a[0] if getattr(a, "shape", None) == (1,) or isinstance(a, list) else a for a in actions]
     return np.array([[whole_number(f"actions[{i}]", a, 0, battle.n_actions) for i, a in enumerate(numbers)]])
 
 # %% ../../nbs/smac/70_smac_env.ipynb #e970ceef
