@@ -221,7 +221,7 @@ def _put(chain: Chain, s: Situation, pose: int, steps: int) -> Situation | None:
         if n: left[i] -= n
     return Situation(pose, tuple(left.values()), s.taken, tuple(machines))
 
-# %% ../../nbs/curriculum/12_chain.ipynb #95d05d91
+# %% ../../nbs/curriculum/12_chain.ipynb #18d52643
 def _get(chain: Chain, s: Situation, pose: int, steps: int) -> tuple[Situation, int] | None:
     "The situation after taking, and the steps with the waiting; None if nothing that is needed ever comes."
     station = chain.stations.faces[pose]
@@ -231,8 +231,7 @@ def _get(chain: Chain, s: Situation, pose: int, steps: int) -> tuple[Situation, 
     m = converter.wait(s.machines[station], steps)
     while not any(m.outputs):
         if m.phase == "idle": return None
-        more = max(m.left, 1)
-        m, steps = converter.wait(m, more), steps + more
+        m, steps = converter.wait(m, m.left), steps + m.left
     machines = _after(chain, s, steps, pose)
     machines[station], got = converter.get(machines[station])
     extra = dict(zip(makes, got, strict=True))
