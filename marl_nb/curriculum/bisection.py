@@ -6,9 +6,10 @@
 __all__ = ['LAWS', 'Key', 'CHANGE', 'Arm', 'HALF', 'Move', 'layer_name', 'moves', 'mixed', 'Effect', 'sign_p', 'effects',
            'adjusted', 'episode_length', 'cut_off', 'Lab', 'Flip', 'Bisection', 'replayed', 'bisect', 'changed_keys',
            'shown', 'explained', 'excluded', 'verdict', 'finding', 'ddmin', 'brings_change', 'together',
-           'check_bisection', 'unplayable', 'whole']
+           'check_bisection', 'unplayable', 'whole', 'held_by', 'undeclared', 'carriers', 'declared_as_held',
+           'check_held']
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #a9bd9121
+# %% ../../nbs/curriculum/68_bisection.ipynb #0f9676a9
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -21,13 +22,17 @@ from ..core.stats import holm, sign_flip_test
 from marl_nb.curriculum.configurations import (
     ABSENT,
     Fingerprint,
+    close,
     differences,
+    effective,
+    equal,
     fingerprint_of,
     flatten,
+    matched,
     with_leaf,
 )
 from .probes import MEASURES, Episodes, Measure, policies, probe
-from .sides import Finding, Side, find
+from .sides import Finding, Side, build, find
 
 # %% ../../nbs/curriculum/68_bisection.ipynb #35f67b4d
 class Move(NamedTuple):
@@ -197,7 +202,7 @@ class Lab:
         "Paired differences of two set-ups."
         return np.concatenate([self.samples(b, r) - self.samples(a, r) for r in range(rounds)], 1)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #d8fc25cb
+# %% ../../nbs/curriculum/68_bisection.ipynb #7a09dc9d
 class Flip(NamedTuple):
     "What a move did."
 
@@ -242,10 +247,11 @@ def bisect(
     "Measure every move from both ends, all of it sequentially."
     seen, arms = _arms(lab)
     broken = {n: text for n, texts in seen.items() for text in texts if text.startswith("error")}
-    undecided, d, p = set(arms), {}, {}
+    d: dict[Arm, np.ndarray] = {}
+    undecided, p = set(arms), {}
     for look in range(1, looks + 1):
         for arm in sorted(undecided, key=str):
-            if look > 1 and lab.late(): break
+            if d and lab.late(): break
             try: d[arm] = lab.difference(*arms[arm], look)
             except Exception as e:
                 if arm[0] == CHANGE: raise ValueError(f"new: cannot be played ({type(e).__name__}: {e})") from e
@@ -287,7 +293,7 @@ def _flip(move: Move, measured: Mapping[Any, list[Effect]], q: Mapping[Any, np.n
     parts = dict.fromkeys(x for text in seen for x in text.split(", ") if x and not text.startswith("error"))
     return Flip(move, old_end, new_end, p, ", ".join(parts), broken.get(move.name, "").removeprefix("error: "))
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #c8e4a581
+# %% ../../nbs/curriculum/68_bisection.ipynb #3cb02c9f
 HALF = 0.5  # share of the change that a cause explains
 
 
@@ -305,7 +311,7 @@ def shown(
     alpha: float,  # level of the family
 ) -> list[int]: # keys, in their order
     "Keys in which the effect of a move is established."
-    size = lambda k: max(abs(end[k].value) for end in (flip.old_end, flip.new_end) if end)
+    size = lambda k: max((abs(end[k].value) for end in (flip.old_end, flip.new_end) if end), default=0.0)
     return [k for k in range(len(b.keys)) if flip.p[k] <= alpha and size(k) > abs(b.null[k].value)]
 
 
@@ -337,7 +343,7 @@ def verdict(
     alpha: float = 0.01,  # level of the family
 ) -> tuple[str, int]: # verdict, and the key that decided it
     "What is said of a move."
-    if flip.error: return "untested", 0
+    if flip.error or not (flip.old_end or flip.new_end): return "untested", 0
     changed = changed_keys(b, alpha)
     sure = shown(b, flip, alpha)
     causes = [k for k in sure if k in changed and explained(b, flip, k) >= HALF]
@@ -356,7 +362,9 @@ def finding(
     word, k = verdict(b, flip, alpha)
     value = f"{flip.move.old!r} -> {flip.move.new!r}" if flip.move.name != "factory" else "code exchanged"
     name = flip.move.name
-    if flip.error: return Finding("bisection", name, word, "probe", None, None, "", None, f"{value}: {flip.error}")
+    if flip.error or not (flip.old_end and flip.new_end):
+        error = flip.error or f"changes {flip.seen or 'nothing'} in a short replay; no time to play it"
+        return Finding("bisection", name, word, "replay", None, None, "", None, f"{value}: {error}")
     ends = [end[k] for end in (flip.old_end, flip.new_end)]
     best = max(ends, key=lambda e: abs(e.value))
     idle = all(e.low == e.high == 0 for end in (flip.old_end, flip.new_end) for e in end)
@@ -405,14 +413,14 @@ def brings_change(
 
     return brings
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #cf69bf99
+# %% ../../nbs/curriculum/68_bisection.ipynb #97fc6656
 def together(
     lab: Lab,  # as played
     b: Bisection,  # measured in it
     alpha: float = 0.01,  # level of the family
 ) -> tuple[str, ...]: # names of moves that bring the change about together; empty if one does alone, or nothing changed
     "The smallest set of moves behind a change that no single one explains from the old end."
-    usable = [f for f in b.flips if not f.error]
+    usable = [f for f in b.flips if f.old_end and f.new_end and not f.error]
     for k in changed_keys(b, alpha):
         alone = [f for f in usable if f.old_end[k].value / b.change[k].value >= HALF]
         if alone or len(usable) < 2: return ()
@@ -470,3 +478,112 @@ def whole(
             f"pairs of episodes, adjusted p {b.change_p[k]:.2g}; null control {b.null[k].value:+.2g}")
     word = "untested" if at else "ruled out"
     return Finding("bisection", "", word, "probe", e.value, (e.low, e.high), measure, None, text)
+
+# %% ../../nbs/curriculum/68_bisection.ipynb #d4ccb3b7
+def held_by(
+    side: Side,  # to build
+) -> dict[str, Any] | None: # held leaf -> value; None: it cannot be built
+    "What the engine of a side holds, flat."
+    try: world = build(side)
+    except Exception: return None
+    try: return flatten(effective(world))
+    finally: close(world)
+
+
+def undeclared(
+    old: Side,  # before
+    new: Side,  # after
+) -> dict[str, tuple[str, Any, Any]]: # held leaf -> declared name, value the old engine holds, value the new one holds
+    "Leaves that engines hold differently though they are declared alike."
+    held = [held_by(s) for s in (old, new)]
+    if None in held: return {}
+    declared, names = flatten(old.options), {m.name for m in moves(old, new)}
+    changed = differences(*held)  # type: ignore[arg-type]
+    place = matched({**declared, **flatten(new.options)}, held[0] | held[1])  # type: ignore[operator]
+    return {d.name: (place.get(d.name, d.name), d.old, d.new) for d in changed
+            if d.kind == "changed" and place.get(d.name, d.name) not in names}
+
+
+def carriers(
+    old: Side,  # before
+    new: Side,  # after
+    leaves: Collection[str],  # held leaves
+) -> dict[str, list[str]]: # leaf -> moves without which the new engine holds the old value
+    "Where undeclared differences come from."
+    every, before = {m.name for m in moves(old, new)}, held_by(old) or {}
+    found: dict[str, list[str]] = {leaf: [] for leaf in leaves}
+    for name in sorted(every):
+        without = held_by(mixed(old, new, every - {name})) or {}
+        for leaf in leaves:
+            if leaf in without and equal(without[leaf], before.get(leaf)): found[leaf].append(name)
+    return found
+
+
+def declared_as_held(
+    old: Side,  # before
+    leaves: Mapping[str, tuple[str, Any, Any]],  # of `undeclared`
+) -> Side | None: # None: the old code cannot be brought to hold these values
+    "The old side with values declared that the new engine holds."
+    options: Mapping[str, Any] = old.options
+    for name, _, value in leaves.values(): options = with_leaf(options, name, value)
+    held = held_by(replace(old, options=options)) or {}
+    return replace(old, options=options) if all(equal(held.get(k), v[2]) for k, v in leaves.items()) else None
+
+# %% ../../nbs/curriculum/68_bisection.ipynb #1aa95190
+def check_held(
+    old: Side,  # before
+    new: Side,  # after
+    measures: Mapping[str, Measure] = MEASURES,  # name -> one number an episode
+    lanes: int = 32,  # episodes a side and round
+    looks: int = 3,  # rounds, at most
+    ordinal: int = 1,  # which episode of a lane is counted
+    horizon: int = 2000,  # steps after which an episode is left
+    alpha: float = 0.01,  # chance of any false alarm
+    seconds: float = 30.0,  # time for it
+    seed: int = 0,  # of everything
+) -> list[Finding]: # one for every leaf that can be declared as the new engine holds it, and for several below one name
+    "What differences cost that the engines hold and nobody declared."
+    leaves = undeclared(old, new)
+    groups: dict[str, list[str]] = {}
+    for name in leaves: groups.setdefault(name.rpartition(".")[0] + ".*", []).append(name)
+    sets = {name: [name] for name in leaves} | {k: v for k, v in groups.items() if len(v) > 1}
+    made = {k: declared_as_held(old, {n: leaves[n] for n in v}) for k, v in sets.items()}
+    sides = {k: side for k, side in made.items() if side is not None}
+    if not sides: return []
+    lab = Lab(old, new, measures, lanes, ordinal, horizon, seed, time.monotonic() + seconds)
+    measured, q = _against_old(lab, {CHANGE: new, **sides}, looks, alpha)
+    source = carriers(old, new, leaves)
+    found = []
+    for name in sides:
+        members = [leaves[n] for n in sets[name]]
+        carried = dict.fromkeys(x for n in sets[name] for x in source[n])
+        found.append(_held_finding(name, members, lab.keys, measured, q, list(carried), alpha))
+    causes = {f.difference for f in found if f.verdict == "cause"}
+    return [f for f in found if f.difference not in groups or not causes & set(sets[f.difference])]
+
+
+def _against_old(lab: Lab, sides: Mapping[str, Side], looks: int, alpha: float) -> tuple[dict, dict]:
+    "Effects and adjusted p-values [keys] of sides compared with the old one."
+    for n in range(1, looks + 1):
+        d = {k: np.concatenate([lab.samples(frozenset({f"held {k}"}), r, side) - lab.samples(lab.none, r)
+                                for r in range(n)], 1) for k, side in sides.items()}
+        p = adjusted(np.concatenate([sign_p(x) for x in d.values()])).reshape(len(d), -1)
+        if (p.min(1) <= alpha / looks).all() or lab.late(): break
+    return {k: effects(x) for k, x in d.items()}, dict(zip(d, np.minimum(p * looks, 1), strict=True))
+
+
+def _held_finding(name: str, rows: Sequence[tuple[str, Any, Any]], keys: Sequence[Key], measured: Mapping[str, Any],
+                  q: Mapping[str, np.ndarray], source: Sequence[str], alpha: float) -> Finding:
+    "A row of `check_held`."
+    changed, sure = ([k for k in range(len(keys)) if q[x][k] <= alpha] for x in (CHANGE, name))
+    share = {k: measured[name][k].value / measured[CHANGE][k].value for k in changed}
+    causes = [k for k in sure if share.get(k, 0) >= HALF]
+    k = (causes or sure or changed or [0])[0]
+    e, whole = measured[name][k], measured[CHANGE][k].value
+    word = "cause" if causes else "contributor" if sure else "untested"
+    if word == "untested" and changed and max(e.low / whole, e.high / whole) < HALF: word = "ruled out"
+    was, now = (", ".join(repr(row[i]) for row in rows) for i in (1, 2))
+    text = (f"declared alike, but the engines hold {was} (old) and {now} (new); the old side with the new values "
+            f"declared: {keys[k][1]} {e.value:+.3g} of {whole:+.3g}, adjusted p {q[name][k]:.2g}, {e.n} pairs")
+    text += f"; comes with {', '.join(source)}" if source else ""
+    return Finding("held", name, word, "probe", e.value, (e.low, e.high), keys[k][1], None, text)

@@ -121,7 +121,7 @@ def compare_rates(
             if apart[k] else "learning_rate and its schedule are the same")
     return Finding("trainers", "learning_rate", verdict, "exact", float(b[k] - a[k]), None, "learning rate", None, text)
 
-# %% ../../nbs/curriculum/80_trainers.ipynb #5a76513e
+# %% ../../nbs/curriculum/80_trainers.ipynb #de11f188
 def weight_statistics(
     setup: Any,  # with `initial_weights`
     seeds: int,  # how many
@@ -143,7 +143,8 @@ def compare_weights(
         text = f"initial weights: other arrays, {sorted(a.keys() ^ b.keys())}"
         return Finding("trainers", "initial_weights", "contributor", "exact", None, None, "", None, text)
     names = list(a)
-    p = holm(np.array([permutation_test(a[n], b[n]) for n in names]).ravel()).reshape(-1, 2)
+    p = permutation_test(np.stack([a[n] for n in names]), np.stack([b[n] for n in names]))
+    p = holm(p.ravel()).reshape(-1, 2)
     scale = np.array([max(a[n][1].mean(), 1e-12) for n in names])
     shift = np.array([(b[n].mean(1) - a[n].mean(1)) for n in names]) / scale[:, None]
     counts = (p < 0.05) & (np.abs(shift) > LEAST["weights"])
@@ -246,7 +247,7 @@ def compare_intervals(old: Any, new: Any, what: str) -> Finding | None:
     return Finding("trainers", f"{what}_interval", "ruled out" if same else "contributor", "exact",
                    b.every - a.every if a.unit == b.unit else None, None, b.unit, None, text)
 
-# %% ../../nbs/curriculum/80_trainers.ipynb #62e36fe0
+# %% ../../nbs/curriculum/80_trainers.ipynb #c68b17d4
 def compare_all(
     old: Any,  # a set-up
     new: Any,  # the other
@@ -281,13 +282,14 @@ def check_trainers(
     declared = {d.name: d for d in differences(*(s.trainer.get("options") or {} for s in (old, new)))}
     held = ({d.name: d for d in differences(a.configuration(), b.configuration())}
             if _both(a, b, "configuration") else {})
-    found = []
-    for name, d in (held | declared).items():
-        if name not in declared:
-            found.append(_accuse(name, d.old, d.new, pair, " in the compiled trainer alone, not declared"))
-            continue
+    found: list[Finding] = []
+    explained = set(declared)
+    for name, d in declared.items():
         value = d.new if d.new is not ABSENT else held[name].new if name in held else ABSENT
         changed = training_setup(old, with_leaf(old.trainer.get("options") or {}, name, value))
         found.append(_accuse(name, *((held[name].old, held[name].new) if name in held else (d.old, d.new)),
                              compare_all(a, changed), ", changed alone"))
-    return found + pair
+        if held: explained |= {x.name for x in differences(a.configuration(), changed.configuration())}
+    hidden = [_accuse(name, d.old, d.new, pair, " in the compiled trainer alone, not declared")
+              for name, d in held.items() if name not in explained]
+    return hidden + found + pair
