@@ -190,7 +190,7 @@ def _next_task(wrapper: Any, rewards: np.ndarray) -> np.ndarray: # the rewards, 
             wrapper._errors += 1
     return rewards * 0
 
-# %% ../../nbs/curriculum/55_wrapper.ipynb #04fb71ba
+# %% ../../nbs/curriculum/55_wrapper.ipynb #eaefa453
 _OWN = ("_env", "_curriculum", "_task", "_defects", "_errors", "_open", "step", "reset")
 
 
@@ -222,9 +222,10 @@ def unreached(
         if inspect.getattr_static(wrapper, name, None) is None:
             raise ValueError(f"names: {wrapper.__name__} has no {name!r}")
 
+    look_up: Any = wrapper.__getattribute__
+
     def __getattribute__(self: Any, name: str) -> Any:
-        if name in names: return getattr(wrapper.__getattribute__(self, "_env"), name)
-        return wrapper.__getattribute__(self, name)
+        return getattr(look_up(self, "_env"), name) if name in names else look_up(self, name)
 
     return type(f"Unreached{wrapper.__name__}", (wrapper,), {"__getattribute__": __getattribute__})
 
