@@ -190,7 +190,7 @@ def _next_task(wrapper: Any, rewards: np.ndarray) -> np.ndarray: # the rewards, 
             wrapper._errors += 1
     return rewards * 0
 
-# %% ../../nbs/curriculum/55_wrapper.ipynb #04fb71ba
+# %% ../../nbs/curriculum/55_wrapper.ipynb #eaefa453
 _OWN = ("_env", "_curriculum", "_task", "_defects", "_errors", "_open", "step", "reset")
 
 
