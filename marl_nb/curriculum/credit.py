@@ -194,7 +194,7 @@ def scheduling_cost(
         fastest.append(max(min(times), 1e-9))
     return Cost(tuple(fastest), float(np.log(fastest[-1] / fastest[-2]) / np.log(sizes[-1] / sizes[-2])))
 
-# %% ../../nbs/curriculum/74_credit.ipynb #d2d29f31
+# %% ../../nbs/curriculum/74_credit.ipynb #6cd06311
 def credit_flaws(
     logs: Sequence[CreditLog],  # one a worker
     alpha: float = 0.01,  # of the test of sampling
@@ -206,31 +206,31 @@ def credit_flaws(
         w, a = bad[0]
         first = f", the first is episode {a.elsewhere[0]} of worker {w}" if a.elsewhere else ""
         wrong["curriculum.credit"] = (
-            f"of {sum(a.episodes for a in told)} episodes {sum(len(a.elsewhere) for _, a in bad)} were credited to another "
-            f"task{first}; {sum(a.unplayed for _, a in bad)} tasks were credited and never played, "
+            f"of {sum(a.episodes for a in told)} episodes {sum(len(a.elsewhere) for _, a in bad)} were credited to "
+            f"another task{first}; {sum(a.unplayed for _, a in bad)} tasks were credited and never played, "
             f"{sum(a.uncredited for _, a in bad)} episodes not at all")
     if n := sum(a.undrawn for a in told):
         wrong["curriculum.drawn"] = f"{n} of {sum(len(log.episodes) for log in logs)} episodes played a task not drawn"
-    kept = [[d for d in log.draws if d.probabilities is not None] for log in logs]
-    tests = [sampling_test(np.array([d.slot for d in draws]), np.stack([d.probabilities for d in draws]))
+    kept = [[(d.slot, d.probabilities) for d in log.draws if d.probabilities is not None] for log in logs]
+    tests = [sampling_test(np.array([slot for slot, _ in draws]), np.stack([p for _, p in draws]))
              for draws in kept if draws]
     worst = min((t.p for t in tests), default=1.0) * len(tests)
     if worst < alpha:
         t = min(tests, key=lambda t: t.p)
         wrong["curriculum.sampling"] = (
-            f"the draws do not follow the sampler's own probabilities: X = {t.statistic:.1f} on {t.dof} degrees of freedom, "
-            f"{t.draws} draws, p = {min(worst, 1):.2g}" + _looks_uniform([d for draws in kept for d in draws]))
+            f"the draws do not follow the sampler's own probabilities: X = {t.statistic:.1f} on {t.dof} degrees of "
+            f"freedom, {t.draws} draws, p = {min(worst, 1):.2g}" + _looks_uniform([d for draws in kept for d in draws]))
     if same := duplicates([[d.id for d in log.draws] for log in logs]):
         wrong["curriculum.workers"] = f"workers {', '.join(map(str, same[0]))} draw the same tasks in the same order"
     return wrong
 
 
-def _looks_uniform(draws: Sequence[Draw]) -> str:
+def _looks_uniform(draws: list[tuple[int, np.ndarray]]) -> str:
     "Whether equal shares explain the draws, as text."
-    slots, K = np.array([d.slot for d in draws]), len(draws[0].probabilities)  # type: ignore[arg-type]
+    slots, K = np.array([slot for slot, _ in draws]), len(draws[0][1])
     return "; they look uniform" if sampling_test(slots, np.full((len(slots), K), 1 / K)).p > 0.05 else ""
 
-# %% ../../nbs/curriculum/74_credit.ipynb #4f20d211
+# %% ../../nbs/curriculum/74_credit.ipynb #0f48300a
 def sampler_flaws(
     make: Callable[[int], Sampler],  # pool size -> a fresh sampler
     generator: TaskGenerator,  # of the tasks
@@ -250,8 +250,8 @@ def sampler_flaws(
             f"{loud.improving:.3f}; {100 * clipped_share(scores):.0f} % of the scores are beyond 0 to 1")
     if (cost := scheduling_cost(make, generator, sizes)).slope > steepest:
         wrong["curriculum.scheduling"] = (
-            f"the cost of a draw grows with the pool size to the power {cost.slope:.2f}: {1e3 * cost.seconds[-1]:.3g} ms "
-            f"for {sizes[-1]} tasks")
+            f"the cost of a draw grows with the pool size to the power {cost.slope:.2f}: "
+            f"{1e3 * cost.seconds[-1]:.3g} ms for {sizes[-1]} tasks")
     return wrong
 
 
