@@ -91,12 +91,14 @@ def _plan_in_letters(config: ArenaConfig, rim: int) -> Plan:
                 index(lambda kind: kind == "agent"), np.array(facing, np.uint8), index(lambda kind: kind in CONVERTERS),
                 np.array(kinds, np.int64))
 
-# %% ../../nbs/curriculum/15_maps.ipynb #edf53b2b
+# %% ../../nbs/curriculum/15_maps.ipynb #84c5ada0
 @kernel
-def free_beside(p, cells, at):
-    "Whether an agent could step from a cell."
-    return (cells[at - p.stride] == EMPTY or cells[at + p.stride] == EMPTY
-            or cells[at - 1] == EMPTY or cells[at + 1] == EMPTY)
+def free_beside(p, cells, corner, place):
+    "Whether an agent at a place of a room could step to another place of that room."
+    size, at = p.room_size, corner + place // p.room_size * p.stride + place % p.room_size
+    return ((place >= size and cells[at - p.stride] == EMPTY)
+            or (place < size * (size - 1) and cells[at + p.stride] == EMPTY)
+            or (place % size > 0 and cells[at - 1] == EMPTY) or (place % size < size - 1 and cells[at + 1] == EMPTY))
 
 
 @kernel
@@ -120,7 +122,7 @@ def fill_room(p, key, n, room, cells, agent_cell, converter_cell, places):
             a = room * p.room_agents + t - things
             agent_cell[a] = at
             cells[at] = FIRST + a
-    for a in range(room * p.room_agents, (room + 1) * p.room_agents): settled += free_beside(p, cells, agent_cell[a])
+    for t in range(things, things + p.room_agents): settled += free_beside(p, cells, corner, places[t])
     return n, settled == p.room_agents
 
 # %% ../../nbs/curriculum/15_maps.ipynb #ab798a61
