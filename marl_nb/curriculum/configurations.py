@@ -304,7 +304,7 @@ def _clash(name: str, pair: tuple[Any, Any]) -> Finding:
     return Finding("configuration", name, "defect", "exact", None, None, unit_of(name), None,
                    f"the new side declares {pair[0]!r} and holds {pair[1]!r}")
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #f48d5112
+# %% ../../nbs/curriculum/62_configurations.ipynb #9d7e7f32
 def check_round_trip(
     old: Side,  # before; its record "config" is the configuration object, if it has one
     new: Side,  # after
@@ -313,7 +313,7 @@ def check_round_trip(
     broken = [round_trip(s.records["config"]) if "config" in s.records else [] for s in (old, new)]
     if not broken[1] and not broken[0]: return []
     where = "both sides" if all(broken) else "the new side" if broken[1] else "the old side"
-    return [Finding("configuration", "load(dump(config))", "defect", "exact", None, None, "", None,
+    return [Finding("configuration", "load(dump(config))", "defect", "exact", None, None, "", 0.0 if all(broken) else None,
                     f"{where}: {(broken[1] or broken[0])[-1]}")]
 
 # %% ../../nbs/curriculum/62_configurations.ipynb #fddabb13
@@ -503,7 +503,7 @@ def _elsewhere(side: Side, steps: int, base: Fingerprint) -> str:
     except (ValueError, IndexError): return ""
     return "" if seen == base else f"a fresh process gives another environment ({_parts(seen, base)} differ)"
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #6ca2c44b
+# %% ../../nbs/curriculum/62_configurations.ipynb #b7f7dffc
 def check_purity(
     old: Side,  # before
     new: Side,  # after
@@ -516,6 +516,6 @@ def check_purity(
     found = []
     for name in dict.fromkeys([*broken[1], *broken[0]]):
         where = "both sides" if name in broken[0] and name in broken[1] else "new" if name in broken[1] else "old"
-        found.append(Finding("purity", name, "defect", "replay", None, None, "", None,
+        found.append(Finding("purity", name, "defect", "replay", None, None, "", 0.0 if where == "both sides" else None,
                              f"{where}: {broken[where != 'old'].get(name) or broken[0][name]}"))
     return found
