@@ -19,7 +19,8 @@ ROOM = replace(old_arena(), rooms=1, room_size=9, border=1, agents_per_room=4, w
 def test_the_gate():
     """A restored arena goes on to the bit, and new chance (who goes first, what is lost) makes a difference."""
     mine = Recipe({}, {"ore_red": 1}, initial_resource_count=5)
-    crowd = replace(ROOM, room_size=5, agents_per_room=8, objects={"mine": 8}, recipes={"mine": mine}, resource_loss=0.1)
+    crowd = replace(ROOM, room_size=5, agents_per_room=8, objects={"mine": 8}, recipes={"mine": mine},
+                    resource_loss=0.1)
     sim = ArenaSimulator(crowd, n_envs=5, threads=1)
     states = record_episodes(RandomPolicy(), sim, seed=1, greedy=False)
     gate = check_restore(RandomPolicy(), sim, states)
