@@ -230,7 +230,7 @@ def _looks_uniform(draws: list[tuple[int, np.ndarray]]) -> str:
     slots, K = np.array([slot for slot, _ in draws]), len(draws[0][1])
     return "; they look uniform" if sampling_test(slots, np.full((len(slots), K), 1 / K)).p > 0.05 else ""
 
-# %% ../../nbs/curriculum/74_credit.ipynb #0f48300a
+# %% ../../nbs/curriculum/74_credit.ipynb #e16fd4a4
 def sampler_flaws(
     make: Callable[[int], Sampler],  # pool size -> a fresh sampler
     generator: TaskGenerator,  # of the tasks
@@ -272,7 +272,7 @@ def check_credit(
         episodes = sum(len(log.episodes) for log in logs)
     before, after = found
     tier = lambda name: "exact" if name in ("curriculum.credit", "curriculum.drawn") else "replay"
-    findings = [Finding("credit", name, "defect", tier(name), None, None, "", None,
+    findings = [Finding("credit", name, "defect", tier(name), None, None, "", 0.0 if name in before else None,
                         f"{said}, on {'both sides' if name in before else 'the new side'}")
                 for name, said in after.items()]
     if episodes and not after:

@@ -87,7 +87,7 @@ def lost_share(
         raise ValueError(f"epoch, every, cost: expected above 0, above 0, at least 0, got {got}")
     return cost / every / (epoch + cost / every)
 
-# %% ../../nbs/curriculum/72_units.ipynb #e8a99239
+# %% ../../nbs/curriculum/72_units.ipynb #81f50faa
 def check_units(
     old: Side,  # records: events, declared, costs
     new: Side,  # the same
@@ -100,10 +100,12 @@ def check_units(
     findings = []
     for what in (name for name in seen[1] if name in seen[0]):
         before, after = (fit_interval(events[what], alpha) for events in seen)
-        findings += [_declared(what, seen[1][what], after, new.records.get("declared", {}).get(what), share),
-                     _unit(what, before, after),
-                     _period(what, before, after, new.records.get("costs", {}).get(what), tolerance)]
-    return [f for f in findings if f is not None]
+        wrong = [_declared(what, events[what], fit, side.records.get("declared", {}).get(what), share)
+                 for events, fit, side in zip(seen, (before, after), (old, new), strict=True)]
+        if wrong[1]: findings.append(wrong[1]._replace(dose=0.0) if wrong[0] else wrong[1])
+        findings.append(_unit(what, before, after))
+        findings += _period(what, before, after, new.records.get("costs", {}).get(what), tolerance)
+    return findings
 
 
 def _told(fit: Fit) -> str:
@@ -135,17 +137,17 @@ def _unit(what: str, before: Fit, after: Fit) -> Finding:
     return Finding("units", f"{what}.unit", verdict, "replay", None, None, "", dose, told)
 
 
-def _period(what: str, before: Fit, after: Fit, cost: float | None, tolerance: float) -> Finding | None:
+def _period(what: str, before: Fit, after: Fit, cost: float | None, tolerance: float) -> list[Finding]:
     "What another period in the same unit can have cost."
     same = [u for u in after.units if u in before.units]
-    if not same or abs(after.period[same[0]] / before.period[same[0]] - 1) < 0.01: return None
+    if not same or abs(after.period[same[0]] / before.period[same[0]] - 1) < 0.01: return []
     ratio = before.period[same[0]] / after.period[same[0]]
     told = f"{what}: {ratio:.3g} times as often as before"
     if cost is None or not {"epochs", "seconds"} <= set(after.period):
-        return Finding("units", f"{what}.period", "untested", "replay", ratio, None, "times as often", None,
-                       told + "; the cost of an event is not known")
+        return [Finding("units", f"{what}.period", "untested", "replay", ratio, None, "times as often", 0.0,
+                        told + "; the cost of an event is not known")]
     epoch = max(after.period["seconds"] - cost, 1e-9) / after.period["epochs"]
     lost = lost_share(epoch, cost, after.period["epochs"]) - lost_share(epoch, cost, before.period["epochs"])
     verdict = "ruled out" if abs(lost) < tolerance else "contributor"
     told += f"; at {cost:g} s each that takes {100 * lost:.2f} % of the speed"
-    return Finding("units", f"{what}.period", verdict, "replay", -lost, None, "share of the speed", abs(lost), told)
+    return [Finding("units", f"{what}.period", verdict, "replay", -lost, None, "share of the speed", 0.0, told)]
