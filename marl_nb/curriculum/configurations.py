@@ -8,7 +8,7 @@ __all__ = ['ABSENT', 'UNITS', 'as_mapping', 'flatten', 'with_leaf', 'unit_of', '
            'close', 'fingerprint_of', 'matched', 'disobeyed', 'check_configuration', 'check_round_trip', 'positions',
            'Knob', 'turn', 'knobs', 'check_knobs', 'coded', 'purity', 'importable', 'check_purity']
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #717180fa
+# %% ../../nbs/curriculum/62_configurations.ipynb #d44f6f7a
 import copy
 import dataclasses
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.seeding import lane_keys, uniforms
-from .sides import Finding, Played, Side, World, build, find
+from .sides import Finding, Side, World, build, find
 
 # %% ../../nbs/curriculum/62_configurations.ipynb #99212756
 ABSENT = type("Absent", (), {"__repr__": lambda self: "absent", "__bool__": lambda self: False,
