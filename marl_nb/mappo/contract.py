@@ -104,11 +104,11 @@ class Team:
     def update(
         self,
         progress: float,  # share of the training that was done when the rollout began
-        bonus: np.ndarray | None = None,  # [T, E] or [T, E, A], added to the advantages
+        extra: np.ndarray | None = None,  # [T, E] or [T, E, A] advantage of another goal, see the learner
     ) -> dict[str, float]: # losses and diagnostics
         "Learn from the rollout."
         self.learner.set_lr(progress)
-        return self.learner.update(self.rollout, bonus)
+        return self.learner.update(self.rollout, extra)
 
     def arrays(self) -> dict[str, np.ndarray]:
         "Everything needed to go on; the memory as it stands after forgetting where an episode ended."
