@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import marl_nb.core.kernels as kernels
 kernels.PATIENCE = float(sys.argv[1])
-from marl_nb.smac.lanes import first_illegal, wait_for_lanes
+from marl_nb.core.crew import wait_for_lanes
+from marl_nb.smac.lanes import first_illegal
 first_illegal(np.zeros((1, 1), np.int64), np.ones((1, 1, 1), bool))
 wait_for_lanes(np.zeros(8, np.int64), 0)
 print(sum(first_illegal.stats.cache_hits.values()))

@@ -42,7 +42,7 @@ class Played(NamedTuple):
     terminated: np.ndarray  # [E] bool, ended by the rules
     truncated: np.ndarray  # [E] bool, ended from outside
 
-# %% ../../nbs/curriculum/05_config.ipynb #b67a5564
+# %% ../../nbs/curriculum/05_config.ipynb #76e22e62
 PART = 1000  # a converter counts its inputs in thousandths
 
 
@@ -63,7 +63,7 @@ class Recipe:
         for name in ("inputs", "outputs"):
             amounts = _filled(f"Recipe.{name}", getattr(self, name), RESOURCES)
             for r, n in amounts.items(): _amount(f"Recipe.{name}.{r}", n, PART if name == "inputs" else 1)
-            object.__setattr__(self, name, amounts)
+            object.__setattr__(self, name, {r: n for r, n in amounts.items() if n})
         for name in ("conversion_ticks", "cooldown"): _between(f"Recipe.{name}", getattr(self, name), 0, 10**6)
         for name in ("max_output", "initial_resource_count"): _between(f"Recipe.{name}", getattr(self, name), 0, 255)
         _between("Recipe.max_conversions", self.max_conversions, -1, 2**31 - 1)
@@ -102,7 +102,7 @@ def recipes(
         "armory": Recipe({"ore_red": 3}, {"armor": 1}, cooldown=10),
     }
 
-# %% ../../nbs/curriculum/05_config.ipynb #8a429658
+# %% ../../nbs/curriculum/05_config.ipynb #1e98cc3d
 @dataclass(frozen=True)
 class ArenaConfig:
     "Everything that decides what an arena does."
@@ -124,18 +124,19 @@ class ArenaConfig:
     max_steps: int = 1000  # of an episode
     truncates: bool = False  # the last step is a truncation; False: it is terminal
     map_seed: int | None = None  # always the map of this number; None: every episode draws one from its lane's stream
-    layout: str = ""  # the map itself, in the letters of `SIGNS`, instead of random rooms
+    layout: str = ""  # the map itself, in the letters of `SIGNS`; rooms and objects are then counted in it
     window: int = 11  # cells, side of the square that an agent sees
     max_tokens: int = 200  # of an observation; what is beyond is lost, and counted
     features: tuple[str, ...] = FEATURES  # index: the id of a feature in observations
     normalizers: dict[str, float] = field(default_factory=dict)  # feature -> what a network divides its value by
-    legacy_last_reward: bool = False  # show the last reward modulo 256, as upstream did, instead of clipped at 255
+    legacy_last_reward: bool = False  # show the last reward modulo 256, see `curriculum.tokens`
 
     def __post_init__(self):
         check_types(self)
         _complete(self)
-        _check_numbers(self)
         _check_signs(self)
+        if self.layout: _count_layout(self)
+        _check_numbers(self)
 
     @property
     def n_agents(self) -> int:
@@ -173,16 +174,17 @@ def _complete(
     )
     for name, mapping in complete.items(): object.__setattr__(c, name, mapping)
 
-# %% ../../nbs/curriculum/05_config.ipynb #b8b192d6
+# %% ../../nbs/curriculum/05_config.ipynb #d6ff787e
 def _check_numbers(
     c: ArenaConfig,  # a completed one
 ) -> None:
     "A number outside its range is a `ValueError`."
-    ranges = {"rooms": (1, 64), "room_size": (1, 254), "border": (1, 64), "agents_per_room": (1, 250),
+    ranges = {"rooms": (1, 64), "room_size": (1, 254), "border": (0, 64), "agents_per_room": (1, 250),
               "laser_cost": (0, 256), "freeze_steps": (0, 255), "resource_loss": (0, 1), "max_steps": (1, 2**30),
               "max_tokens": (1, 1000), "window": (3, 15)}
     for name, (low, high) in ranges.items(): _between(name, getattr(c, name), low, high)
-    for kind, n in c.objects.items(): _between(f"objects.{kind}", n, 0, 255)
+    for kind, n in c.objects.items(): _between(f"objects.{kind}", n, 0, 254**2)
+    if max(c.size) > 254: raise ValueError(f"rooms, room_size, border: expected up to 254 cells wide, got {c.size}")
     for r, n in c.limits.items(): _between(f"limits.{r}", n, 0, 255)
     for f, x in c.normalizers.items():
         if not x > 0: raise ValueError(f"normalizers.{f}: expected a number above 0, got {x!r}")
@@ -195,7 +197,7 @@ def _check_numbers(
     if not c.layout and things > cells:
         raise ValueError(f"objects: expected at most {cells} with the agents, one a cell of a room, got {things}")
 
-# %% ../../nbs/curriculum/05_config.ipynb #f4042a91
+# %% ../../nbs/curriculum/05_config.ipynb #6fc94801
 def _check_signs(
     c: ArenaConfig,  # a completed one
 ) -> None:
@@ -203,15 +205,23 @@ def _check_signs(
     if c.timing not in TIMINGS: raise ValueError(f"timing: expected one of {', '.join(TIMINGS)}, got {c.timing!r}")
     if sorted(c.features) != sorted(FEATURES):
         raise ValueError(f"features: expected each of {', '.join(FEATURES)} once, got {', '.join(c.features)}")
-    if not c.layout:
-        if max(c.size) > 254: raise ValueError(f"rooms, room_size, border: expected up to 254 cells wide, got {c.size}")
-        return
     rows = c.layout.splitlines()
+    if not rows: return
     for sign in "".join(rows):
         if sign not in SIGNS: raise ValueError(f"layout: unknown sign {sign!r}; known signs: {''.join(SIGNS)}")
-    if len({len(row) for row in rows}) != 1 or max(len(rows), len(rows[0])) > 254:
-        raise ValueError(f"layout: expected lines of equal length, 1 to 254 each way, got {[len(row) for row in rows]}")
-    if not 1 <= c.n_agents <= 250: raise ValueError(f"layout: expected 1 to 250 agents (@ ^ v < >), got {c.n_agents}")
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError(f"layout: expected lines of equal length, got {[len(row) for row in rows]}")
+
+# %% ../../nbs/curriculum/05_config.ipynb #129dd261
+def _count_layout(
+    c: ArenaConfig,  # with a map in letters
+) -> None:
+    "Write down what is in the map; signs that mean the same become one."
+    signs = c.layout.replace("@", "^").replace(" ", ".")
+    names = [SIGNS[sign] for sign in signs if sign in SIGNS]
+    counted = dict(layout="\n".join(signs.splitlines()), rooms=1, room_size=max(c.size), border=0,
+                   agents_per_room=names.count("agent"), objects={kind: names.count(kind) for kind in KINDS[1:]})
+    for name, value in counted.items(): object.__setattr__(c, name, value)
 
 # %% ../../nbs/curriculum/05_config.ipynb #01bb1a72
 SHAPED = {"ore_red": 0.1, "battery_red": 0.8, "laser": 0.5, "armor": 0.5, "blueprint": 0.5, "heart": 1.0}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.config import from_mapping
+from ..core.crew import Crew
 from ..core.kernels import kernel
 from ..core.protocols import Capabilities, Snapshots, TimeStep
 from ..core.seeding import check_seed, child_seed, lane_keys
@@ -23,7 +24,7 @@ from .actions import ATTACK_MOVE, IDLE, n_actions
 from .columns import obs_size, state_size
 from .features import obs_feature_names, state_feature_names
 from .identity import identity
-from .lanes import BEGIN, LOOK, SKIP, STEP, UNIT_FIELDS, Crew, Orders, first_illegal, new_outputs
+from .lanes import BEGIN, LOOK, SKIP, STEP, UNIT_FIELDS, Orders, first_illegal, new_outputs, take_lanes
 from .observation import max_return
 from .options import Options, switches
 from .scenarios import Scenario
@@ -285,7 +286,7 @@ class BattleEnv:
         self._state = allocate(r, n_envs, self.options)
         self._slots = np.zeros((n_envs, r.n_agents + r.n_enemies), np.int16)
         orders = (np.zeros((n_envs, n), np.int64) for n in (r.n_agents, r.n_enemies * (r.sides - 1)))
-        self._orders, self._crew = Orders(np.zeros(n_envs, np.int64), *orders), Crew(n_envs, self.threads)
+        self._orders, self._crew = Orders(np.zeros(n_envs, np.int64), *orders), Crew(n_envs, self.threads, take_lanes)
         self._out, self._rival = _outputs(self, n_envs, 0), _outputs(self, n_envs if r.sides == 2 else 0, 1)
         self.time_step = TimeStep(*self._out[:-1])
         self.rival = TimeStep(*self._rival[:-1]) if r.sides == 2 else None
