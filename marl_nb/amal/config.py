@@ -48,7 +48,7 @@ class AMALConfig(MAPPOConfig):
     isolated: bool = True  # train it on the primary's data alone; False: on all data
     members: int = 5  # networks of a world model
     model_hidden_size: int = 128  # width of their two hidden layers
-    model_lr: float = 1e-3  # Adam step size of a world model
+    model_lr: float = 3e-3  # Adam step size of a world model
     model_batch: int = 256  # transitions a member sees in a step
     model_steps: int = 16  # optimiser steps of a world model in an iteration
     buffer_transitions: int = 50_000  # of each kind that are kept
