@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 # A fresh installation takes pandas 3, with which arch 7 cannot be imported and rliable fails under arch 8.
 PINS = ("rliable==1.2.0", "arch==7.2.0", "pandas==2.3.3", "numpy==2.4.6", "scipy==1.17.1")
-REPS = 5_000
+REPS = 2_000
 SCRIPT = """
 import numpy as np
 from rliable import library, metrics
@@ -48,7 +48,7 @@ def rliable():
         yield peer
 
 
-def monte_carlo_error(interval, seeds=12):
+def monte_carlo_error(interval, seeds=8):
     """Spread of both ends of an interval over seeds of the resampling."""
     return np.std([interval(seed)[-2:] for seed in range(1, seeds + 1)], axis=0, ddof=1)
 
@@ -56,22 +56,24 @@ def monte_carlo_error(interval, seeds=12):
 @pytest.mark.parametrize("kind", ["fine", "coarse"])
 @pytest.mark.parametrize("runs, tasks", [(5, 1), (10, 3), (10, 6)])
 def test_rliable_agrees(rliable, kind, runs, tasks):
-    """Point estimates to 1e-6, ends of intervals within five times their Monte Carlo error."""
+    """Point estimates to 1e-6, ends of intervals within their Monte Carlo error, or one step of a discrete law."""
     a, b = scores(kind, runs, tasks)
+    step = 1 / (4 * runs * tasks)  # of the coarse scores' means, and of the probability of improvement with ties
     taus = np.linspace(0.05, 0.95, 10)  # off the values of the coarse scores, where > and >= differ
     theirs = rliable.ask({"a": a.tolist(), "b": b.tolist(), "reps": REPS, "thresholds": taus.tolist()})
     bootstrap = {"iqm": iqm, "mean": np.mean, "gap": optimality_gap}
-    ours = {name: lambda seed, f=f: (f(a), *stratified_bootstrap(a, f, REPS, seed=seed)) for name, f in bootstrap.items()}
+    ours = {name: lambda seed, f=f: (f(a), *stratified_bootstrap(a, f, REPS, seed=seed))
+            for name, f in bootstrap.items()}
     ours["improvement"] = lambda seed: tuple(probability_of_improvement(a, b, REPS, seed=seed))
     for name, interval in ours.items():
         mine, error = interval(0), monte_carlo_error(interval)
         assert abs(mine[0] - theirs[name][0]) < 1e-6, name
         gap = np.abs(np.subtract(mine[1:], theirs[name][1:]))
         print(f"{name:12s} {mine[0]:.6f}  ends differ by {gap.round(5)}, Monte Carlo error {error.round(5)}")
-        assert (gap <= 5 * np.sqrt(2) * error + 1e-3).all(), (name, gap, error)
+        assert (gap <= np.maximum(5 * np.sqrt(2) * error, step)).all(), (name, gap, error)
     mine = performance_profile(a, taus, REPS)
     np.testing.assert_allclose(mine.share, theirs["profile"][0], atol=1e-6)
-    np.testing.assert_allclose([mine.low, mine.high], theirs["profile"][1:], atol=0.5 / (runs * tasks) + 0.01)
+    np.testing.assert_allclose([mine.low, mine.high], theirs["profile"][1:], atol=1 / (runs * tasks) + 0.01)
 
 
 def test_difference_of_an_algorithm_and_itself_shifted(rliable):

@@ -22,7 +22,6 @@ from .models import WorldModel
 from ..core.protocols import TimeStep
 from ..core.seeding import child_seed, stream, torch_generator
 from ..mappo.learner import Learner, optimiser_arrays, restore_optimisers
-from ..mappo.losses import masked_mean
 from ..mappo.networks import Network
 from ..mappo.policy import MAPPOPolicy
 from ..mappo.returns import gae

@@ -29,7 +29,7 @@ class Hypothesis:
 
 
 HYPOTHESES = {h.name: h for h in (
-    Hypothesis("H1", "nothing computed from auxiliary data reaches the world model", 0.0, "more", "true by construction"),
+    Hypothesis("H1", "nothing computed from auxiliary data reaches the world model", 0.0, "more", "by construction"),
     Hypothesis("H2", "AMAL wins more than MAPPO at equal total steps", 0.062, "more", "unlikely with dense reward"),
     Hypothesis("H3", "AMAL needs 40 % fewer steps to 90 % wins", 0.6, "less", "unlikely"),
     Hypothesis("H4", "isolation helps a local world model more than a central one", 0.02, "more", "predicted"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .seeding import stream
-from .stats import SAME, Estimate, Interval, binomial_interval, check_confidence, iqm
+from .stats import SAME, Estimate, binomial_interval, check_confidence, iqm
 
 # %% ../../nbs/core/42_comparing.ipynb #a377cf07
 def check_scores(
