@@ -246,7 +246,7 @@ def _scene(
     return Scene(kinds[inside], at(s.agent_cell), s.facing, s.frozen, s.inventory, at(s.converter_cell), p.kind.copy(),
                  s.phase, left, s.stock / 1000, steps)
 
-# %% ../../nbs/curriculum/30_arena.ipynb #8315d66b
+# %% ../../nbs/curriculum/30_arena.ipynb #c4e915c1
 class Arena:
     "`n_envs` arenas of one configuration, stepped together."
 
@@ -264,6 +264,7 @@ class Arena:
         self.n_envs, self._rules = _count("n_envs", n_envs), compile_rules(self.config)
         self.threads = _count("threads", len(os.sched_getaffinity(0)) if threads is None else threads)
         self.n_agents, self.action_sizes = self.config.n_agents, self.config.action_sizes
+        self.arguments = ARGUMENTS[: self.action_sizes[0]]  # how many each action has
         self._state, self._scratch = allocate(self._rules, n_envs), allocate_scratch(self._rules, n_envs)
         self._orders = Orders(np.zeros(n_envs, np.int64), np.zeros((n_envs, self.n_agents, 2), np.int64))
         self._out, self._crew = new_outputs(self._rules, n_envs), Crew(n_envs, self.threads, take_lanes, MIN_LANES)
