@@ -143,16 +143,17 @@ def imitation_step(
     each = w[..., None] * log_probs_of(policy, rollout)
     return actor_step(learner, -weight * masked_mean(each, rollout.alive)), float((w > 0).float().mean())
 
-# %% ../../nbs/amal/55_channels.ipynb #7f3b4686
+# %% ../../nbs/amal/55_channels.ipynb #b14b58f0
 class StartArchive:
-    "Snapshots to start from, the newest places first; keeps the most novel ones."
+    "Snapshots to start from; keeps the most novel ones."
 
     def __init__(
         self,
         limit: int = 64,  # snapshots kept
     ):
         if limit < 1: raise ValueError(f"limit: expected at least 1, got {limit}")
-        self.limit, self.novelty, self.held, self.source = limit, np.zeros(0), {}, ""
+        self.limit, self.novelty, self.source = limit, np.zeros(0), ""
+        self.held: dict[str, np.ndarray] = {}  # name -> [B, ...]
 
     def __len__(self) -> int:
         return len(self.novelty)
