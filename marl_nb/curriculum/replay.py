@@ -17,7 +17,7 @@ from .arena import Arena
 from .config import CONVERTERS, KINDS, RESOURCES, ArenaConfig, Played
 from .engine import ACTIONS, ARGUMENTS, GET, MOVE, PUT, ROTATE
 
-# %% ../../nbs/curriculum/40_replay.ipynb #59e8bea2
+# %% ../../nbs/curriculum/40_replay.ipynb #93a1ae49
 class Film(NamedTuple):
     "F frames of one lane; frame 0 is the beginning."
 
@@ -56,12 +56,11 @@ def record(
             now = arena.step(actions)
             played = actions, arena.success, now.reward
         frames.append((arena.scene([lane]), [np.array(x[lane]) for x in played]))
-    stack = lambda name: np.stack([getattr(scene, name)[0] for scene, _ in frames])
     first = frames[0][0]
     names = ("kinds", "agent_at", "facing", "frozen", "inventory", "phase", "left", "stock")
-    done = (np.stack(column) for column in zip(*(p for _, p in frames), strict=True))
-    return Film(arena.config, *(stack(name) for name in names[:5]), first.converter_at[0], first.converter_kind,
-                *(stack(name) for name in names[5:]), *done)
+    stacks = {name: np.stack([getattr(scene, name)[0] for scene, _ in frames]) for name in names}
+    for k, name in enumerate(("actions", "success", "reward")): stacks[name] = np.stack([done[k] for _, done in frames])
+    return Film(config=arena.config, converter_at=first.converter_at[0], converter_kind=first.converter_kind, **stacks)
 
 # %% ../../nbs/curriculum/40_replay.ipynb #0d646a0f
 WHERE = ("up", "down", "left", "right")
