@@ -176,12 +176,12 @@ def test_units_and_sight():
     played(env)
     env.reset()
     for _ in range(8): env.step([4 if row[4] else row[1] for row in env.get_avail_actions()])
-    u = env._battle.units()
+    u = env.battle.units()
     for a, unit in [*env.agents.items(), *((env.n_agents + e, unit) for e, unit in env.enemies.items())]:
         assert unit == env.get_unit_by_id(a)
         assert (unit.pos.x, unit.pos.y, unit.health, unit.tag) == (u["x"][a], u["y"][a], u["health"][a], a)
         assert unit.owner == (1 if a < env.n_agents else 2)
-    types = [unit.unit_type for unit in env.agents.values()]
+    types = [unit.name for unit in env.agents.values()]
     assert types == ["marauder"] * 2 + ["marine"] * 7 + ["medivac"]
     seen, names = env.get_visibility_matrix(), env.get_obs_feature_names()
     for a, obs in enumerate(env.get_obs()):
@@ -198,9 +198,9 @@ def test_replay_goes_back_and_returns(tmp_path):
     rng = np.random.default_rng(0)
     env.reset()
     for _ in range(10): env.step(choose(rng, env.get_avail_actions()))
-    half, mark = env.replay(), env._battle.fingerprint()
+    half, mark = env.replay(), env.battle.fingerprint()
     assert len(half) == 11 and half.outcome == "unfinished"
-    assert env._battle.fingerprint() == mark and env.step(choose(rng, env.get_avail_actions()))[1] is False
+    assert env.battle.fingerprint() == mark and env.step(choose(rng, env.get_avail_actions()))[1] is False
     terminated = False
     while not terminated: _, terminated, info = env.step(choose(rng, env.get_avail_actions()))
     state, available = env.get_state(), env.get_avail_actions()
@@ -228,12 +228,12 @@ def test_configuration_is_the_scenario():
 
 def test_configuration_keeps_upstream_defaults():
     env = SMACEnv("10gen_terran", capability_config=terran(n_enemies=9), seed=0)
-    options = env._battle.options
+    options = env.battle.options
     assert not (options.use_unit_ranges or options.obs_own_pos or options.conic_fov) and options.action_mask
     assert not options.quirk_regeneration_reward  # SMACv2's reward has no absolute value
     assert (env.n_agents, env.n_enemies, env.n_actions) == (5, 9, 15)
     epo = SMACEnv("10gen_terran", capability_config=terran(), prob_obs_enemy=0.0, action_mask=False)
-    assert (epo._battle.options.prob_obs_enemy, epo._battle.options.action_mask) == (0.0, False)
+    assert (epo.battle.options.prob_obs_enemy, epo.battle.options.action_mask) == (0.0, False)
 
 
 @pytest.mark.parametrize("observe", [False, True])
@@ -244,7 +244,7 @@ def test_configuration_with_capabilities(observe):
     env.reset()
     capabilities = env.get_capabilities().reshape(5, env.get_cap_size())
     assert env.get_cap_size() == 5 and (0.1 <= capabilities[:, :2]).all() and (capabilities[:, :2] <= 0.4).all()
-    assert (capabilities[:, 2:].sum(1) == 1).all() and env._battle.scenario.generation.mask_probability == 0.5
+    assert (capabilities[:, 2:].sum(1) == 1).all() and env.battle.scenario.generation.mask_probability == 0.5
     row = dict(zip(env.get_obs_feature_names(), env.get_obs_agent(0), strict=True))
     assert row["own_attack_prob"] == capabilities[0, 0] and row["own_health_level"] == capabilities[0, 1]
     others = [i for i in range(1, 5) if row[f"ally_visible_{i}"]]
@@ -290,7 +290,7 @@ def test_wrong_keywords():
         ({"rim": "broad"}, "rim: expected"),
     ]:
         with pytest.raises(ValueError, match=message): SMACEnv(**keywords)
-    env = SMACEnv()
+    env = SMACEnv("3m")
     with pytest.raises(RuntimeError, match="call reset"): env.step([1, 1, 1])
     env.reset()
     with pytest.raises(ValueError, match="agent 2: expected one of .* got 6"): env.step([1, 1, 6])

@@ -30,6 +30,7 @@ COMMANDS = {
     "plot": Command("redraw the curves and tables of a batch", "marl_nb.core.report:plot_command"),
     "report": Command("write the report page of a batch", "marl_nb.core.report:report_command"),
     "bench": Command("measure what the documentation promises", "marl_nb.core.bench:command"),
+    "standin": Command("run programs written for SMAC without StarCraft II", "marl_nb.smac.standin:command"),
     "induction": Command("what humans can attain and a robot should do", "marl_nb.induction.commands:command"),
 }
 

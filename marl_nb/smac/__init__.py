@@ -14,12 +14,12 @@ from .env import BattleEnv, make
 
 if TYPE_CHECKING:
     from marl_nb.smac.parallel import ParallelEnv
-    from marl_nb.smac.smac_api import SMACEnv
+    from marl_nb.smac.smac_env import SMACEnv
 
 __all__ = ["BattleEnv", "ParallelEnv", "SMACEnv", "make", "scenarios"]
 
 # %% ../../nbs/smac/00_smac.ipynb #92c42cb1
-_LATER = {"ParallelEnv": "marl_nb.smac.parallel", "SMACEnv": "marl_nb.smac.smac_api"}
+_LATER = {"ParallelEnv": "marl_nb.smac.parallel", "SMACEnv": "marl_nb.smac.smac_env"}
 
 
 def __getattr__(name: str):

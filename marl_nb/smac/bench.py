@@ -19,7 +19,7 @@ from ..core.peers import Peer, compare, peer_python
 from ..core.seeding import lane_keys
 from .env import BattleEnv, make
 from .real import within_tolerance
-from .smac_api import SMACEnv
+from .smac_env import SMACEnv
 from .state import State, lane, random_bits
 
 # %% ../../nbs/smac/90_bench.ipynb #4dcaf4d2
