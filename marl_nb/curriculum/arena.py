@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SKIP', 'STEP', 'BEGIN', 'LOOK', 'MIN_LANES', 'Outputs', 'new_outputs', 'Orders', 'end_episode', 'step_lane',
-           'take_lanes', 'first_illegal', 'Scene', 'Arena']
+           'take_lanes', 'first_illegal', 'Scene', 'Arena', 'make']
 
 # %% ../../nbs/curriculum/30_arena.ipynb #663f8bb0
 import hashlib
@@ -379,3 +379,12 @@ def _rebuild(config: ArenaConfig, n_envs: int, threads: int, snapshots: Snapshot
     arena = Arena(config, n_envs, threads)
     arena.restore(snapshots)
     return arena
+
+# %% ../../nbs/curriculum/30_arena.ipynb #1f24a4b5
+def make(
+    n_envs: int = 1,  # number of lanes
+    threads: int | None = None,  # at most so many; None: as many as there are processors
+    **options: Any, # leaves of `ArenaConfig`, nested; those not named are the new arena's
+) -> Arena: # ready to step
+    "An arena by its options; an unknown one is a `ValueError` with the known ones."
+    return Arena(arena_config(options), n_envs, threads)
