@@ -7,7 +7,7 @@ __all__ = ['AXIS', 'RESPAWN', 'MAX_UNITS', 'CLIMB', 'SUCCESS', 'NOT_SUPPORTED', 
            'obey', 'obey_all', 'play', 'kill', 'forget', 'begin', 'Point', 'GameUnit', 'Game', 'create', 'step', 'slay',
            'UnitCommand', 'give', 'units', 'bookmark', 'go_back']
 
-# %% ../../nbs/smac/76_game.ipynb #45809604
+# %% ../../nbs/smac/76_game.ipynb #08c97f9a
 import copy
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from .start import reset_unit, settle, sort_agents, start_battle
 from .state import CANNOT, Rules, State, allocate, compile_rules, lane
 from .units import LOOPS_PER_STEP
 
-# %% ../../nbs/smac/76_game.ipynb #68a021cc
+# %% ../../nbs/smac/76_game.ipynb #204b8458
 AXIS = 1e-4  # cells
 
 
@@ -56,14 +56,14 @@ def obey(r, s, i, order, j, x, y):
     u.waited, u.order = 0, order
     return True
 
-# %% ../../nbs/smac/76_game.ipynb #813157c1
+# %% ../../nbs/smac/76_game.ipynb #38ca00be
 @kernel
 def obey_all(r, s, orders, done):
     "Give orders, each a row [slot, order, slot of the target, x, y]; `done` says who can."
     for k in range(len(orders)):
         done[k] = obey(r, s, int(orders[k, 0]), int(orders[k, 1]), int(orders[k, 2]), orders[k, 3], orders[k, 4])
 
-# %% ../../nbs/smac/76_game.ipynb #590c7134
+# %% ../../nbs/smac/76_game.ipynb #4c0c5c82
 @kernel
 def play(r, s, slots, age, loops):
     "Advance a battle that is `age` loops old."
@@ -97,7 +97,7 @@ def begin(r, s):
     "All units of a battle whose kinds and places are set, at full health."
     for i in range(len(s.x)): reset_unit(r, s, i)
 
-# %% ../../nbs/smac/76_game.ipynb #b3ebcbe1
+# %% ../../nbs/smac/76_game.ipynb #1878eefb
 class Point(NamedTuple):
     "A place, cells."
 
@@ -122,7 +122,7 @@ class GameUnit:
     def __repr__(self) -> str:
         return f"<{self.name} {self.tag}: {self.health:.6g} at ({self.pos.x:.4g}, {self.pos.y:.4g})>"
 
-# %% ../../nbs/smac/76_game.ipynb #5cbe8b21
+# %% ../../nbs/smac/76_game.ipynb #8955c8ec
 RESPAWN = 3  # game loops from an empty map to new units
 MAX_UNITS = 512  # of a game
 CLIMB = 16.0  # cells, height of the highest ground
@@ -144,7 +144,7 @@ def _sized(scenario: Scenario, allies: int, enemies: int) -> Scenario:
     assert scenario.generation is not None
     return replace(scenario, generation=replace(scenario.generation, n_units=allies, n_enemies=enemies))
 
-# %% ../../nbs/smac/76_game.ipynb #229344ef
+# %% ../../nbs/smac/76_game.ipynb #a7af8b9a
 @dataclass
 class _Record:
     "A unit that is to stand on a new battlefield."
@@ -168,7 +168,7 @@ def _kind(scenario: Scenario, unit_type: int, owner: int) -> int:
         return first if owner == 1 else kinds.index(kinds[first].as_enemy)
     raise ValueError(f"unit_type: expected one of {scenario.name}, got {unit_type}")
 
-# %% ../../nbs/smac/76_game.ipynb #ec16d889
+# %% ../../nbs/smac/76_game.ipynb #93fb287e
 class Game:
     "One battlefield under StarCraft II's rules: units, raw orders, game loops."
 
@@ -184,7 +184,9 @@ class Game:
         self.ground = (CLIMB * scenario.height).tolist()
         self._allocate(scenario if scenario.generation is None else _sized(scenario, 1, 1))
         if scenario.generation is None: self._respawn()
-        else: self._appear()
+        else:
+            self.note()
+            self._appear()
 
     def _allocate(self, scenario: Scenario) -> None:
         "Arrays for the units of a map; the random stream goes on."
@@ -200,6 +202,7 @@ class Game:
 
     def _respawn(self) -> None:
         "The map's own units, as at the beginning."
+        self.note()
         start_battle(self._rules, _SWITCHES, self._lane)
         self._appear()
 
@@ -214,6 +217,23 @@ class Game:
         self.names, self.maxima = kinds, self._rules.kinds[list(shown)][self._state.kind[0]].tolist()
 
     @property
+    def waiting(self) -> bool:
+        "Whether units were created that are not there yet."
+        return bool(self._new)
+
+    def note(self) -> None:
+        "Remember how the battle begins: the random stream, and the next tag."
+        self.origin = int(self._state.key[0, 0]), int(self._state.draws[0, 0]), self._next_tag
+
+    def begin_again(
+        self,
+        origin: tuple[int, int, int],  # of a battle, see `note`
+    ) -> None:
+        "Begin as that battle began."
+        self._state.key[:], self._state.draws[:], self._next_tag = np.uint64(origin[0]), np.uint64(origin[1]), origin[2]
+        if self.scenario.generation is None: self._respawn()
+
+    @property
     def alive(self) -> np.ndarray: # [U] bool
         "Who lives, allies first."
         return self._state.health[0] > 0
@@ -221,7 +241,7 @@ class Game:
 
 _SWITCHES = switches(Options())
 
-# %% ../../nbs/smac/76_game.ipynb #4fd0232b
+# %% ../../nbs/smac/76_game.ipynb #1289c47e
 def create(
     game: Game,  # one whose teams are drawn
     unit_type: int,  # of `ally_types` or `enemy_types`
@@ -238,6 +258,7 @@ def create(
         raise ValueError(f"quantity: expected 1 or more, {MAX_UNITS} units in all, got {quantity}")
     w, h = game.scenario.size
     if not (0 <= x < w and 0 <= y < h): raise ValueError(f"pos: expected a place on the map, got ({x}, {y})")
+    if not game.alive.any() and not game._new: game.note()
     game._new += [_Record(unit_type, owner, x, y) for _ in range(quantity)]
 
 
@@ -269,7 +290,7 @@ def _bring(game: Game) -> None:
     game._appear()
     game.tags = [u.tag or tag for u, tag in zip(units, game.tags, strict=True)]
 
-# %% ../../nbs/smac/76_game.ipynb #aa58a3cc
+# %% ../../nbs/smac/76_game.ipynb #9f91cb50
 def step(
     game: Game,  # changed
     loops: int,  # game loops
@@ -295,7 +316,7 @@ def slay(
     for tag in tags:
         if tag in slots: kill(game._rules, game._lane, slots[tag])
 
-# %% ../../nbs/smac/76_game.ipynb #456ec9ae
+# %% ../../nbs/smac/76_game.ipynb #de3d0aa6
 SUCCESS, NOT_SUPPORTED, ERROR, CANT_FIND_UNIT, NOT_YOUR_UNIT = 1, 2, 3, 5, 164  # some of pysc2's `ActionResult`
 
 
@@ -338,7 +359,7 @@ def give(
     for k in np.flatnonzero(~done): results[whose[k]] = ERROR
     return results
 
-# %% ../../nbs/smac/76_game.ipynb #e5546b20
+# %% ../../nbs/smac/76_game.ipynb #457e36f7
 _SHOWN = ("shield", "energy", "cooldown", "face_x", "face_y")
 
 
@@ -356,7 +377,7 @@ def units(
         for i, (shield, energy, cooldown, dx, dy) in enumerate(rest) if health[i] > 0
     ]
 
-# %% ../../nbs/smac/76_game.ipynb #293efc25
+# %% ../../nbs/smac/76_game.ipynb #b1f0137b
 def bookmark(
     game: Game,  # not changed
 ) -> dict[str, Any]: # for `go_back`
