@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Controller', 'MarlNbStandIn', 'open_exact_door', 'exact_door']
 
-# %% ../../nbs/smac/80_exact.ipynb #79454ebc
+# %% ../../nbs/smac/80_exact.ipynb #e27f5255
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,7 +21,7 @@ from s2clientprotocol import sc2api_pb2 as sc
 from .game import step, units
 from .session import VERSION, Session, act, commands
 
-# %% ../../nbs/smac/80_exact.ipynb #b58ffbd5
+# %% ../../nbs/smac/80_exact.ipynb #7650a315
 def _called(name: str) -> Any:
     "A method of a controller that makes a request and returns the part of the reply."
     def method(self: Any, request: Any = None) -> Any: return self.ask(**{name: request})
@@ -52,7 +52,8 @@ class Controller:
         return reply
 
     create_game, join_game, game_info = _called("create_game"), _called("join_game"), _called("game_info")
-    restart, leave, ping, available_maps = (_called(n) for n in ("restart_game", "leave_game", "ping", "available_maps"))
+    restart, leave = _called("restart_game"), _called("leave_game")
+    ping, available_maps = _called("ping"), _called("available_maps")
     query, observer_actions, quick_save, quick_load = (
         _called(n) for n in ("query", "obs_action", "quick_save", "quick_load"))
 
@@ -107,7 +108,7 @@ class Controller:
 
     close = quit
 
-# %% ../../nbs/smac/80_exact.ipynb #eeab8450
+# %% ../../nbs/smac/80_exact.ipynb #0ac294f7
 class _Process:
     "A process that is none."
 
@@ -154,7 +155,7 @@ class MarlNbStandIn(lib.RunConfig):
         "Above all others while a door is open."
         return 99 if cls.open_doors else None
 
-# %% ../../nbs/smac/80_exact.ipynb #f9fc2a9d
+# %% ../../nbs/smac/80_exact.ipynb #adc5ed06
 def open_exact_door() -> None:
     "From now on pysc2 starts games of the simulator."
     if not flags.FLAGS.is_parsed(): flags.FLAGS.mark_as_parsed()     # smac wants it, and so does pysc2

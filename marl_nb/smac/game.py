@@ -7,7 +7,7 @@ __all__ = ['AXIS', 'RESPAWN', 'MAX_UNITS', 'CLIMB', 'SUCCESS', 'NOT_SUPPORTED', 
            'obey', 'obey_all', 'play', 'kill', 'forget', 'begin', 'Point', 'GameUnit', 'Game', 'create', 'step', 'slay',
            'UnitCommand', 'give', 'units', 'bookmark', 'go_back']
 
-# %% ../../nbs/smac/76_game.ipynb #08c97f9a
+# %% ../../nbs/smac/76_game.ipynb #2df10ef6
 import copy
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from .start import reset_unit, settle, sort_agents, start_battle
 from .state import CANNOT, Rules, State, allocate, compile_rules, lane
 from .units import LOOPS_PER_STEP
 
-# %% ../../nbs/smac/76_game.ipynb #204b8458
+# %% ../../nbs/smac/76_game.ipynb #bc64a340
 AXIS = 1e-4  # cells
 
 
@@ -56,14 +56,14 @@ def obey(r, s, i, order, j, x, y):
     u.waited, u.order = 0, order
     return True
 
-# %% ../../nbs/smac/76_game.ipynb #38ca00be
+# %% ../../nbs/smac/76_game.ipynb #22517f8a
 @kernel
 def obey_all(r, s, orders, done):
     "Give orders, each a row [slot, order, slot of the target, x, y]; `done` says who can."
     for k in range(len(orders)):
         done[k] = obey(r, s, int(orders[k, 0]), int(orders[k, 1]), int(orders[k, 2]), orders[k, 3], orders[k, 4])
 
-# %% ../../nbs/smac/76_game.ipynb #4c0c5c82
+# %% ../../nbs/smac/76_game.ipynb #5c13fccb
 @kernel
 def play(r, s, slots, age, loops):
     "Advance a battle that is `age` loops old."
@@ -97,7 +97,7 @@ def begin(r, s):
     "All units of a battle whose kinds and places are set, at full health."
     for i in range(len(s.x)): reset_unit(r, s, i)
 
-# %% ../../nbs/smac/76_game.ipynb #1878eefb
+# %% ../../nbs/smac/76_game.ipynb #c8764428
 class Point(NamedTuple):
     "A place, cells."
 
@@ -106,14 +106,25 @@ class Point(NamedTuple):
     z: float
 
 
+@dataclass(slots=True, repr=False)
 class GameUnit:
     "A unit as StarCraft II shows it."
 
-    __slots__ = ("tag", "unit_type", "owner", "alliance", "pos", "health", "health_max", "shield", "shield_max",
-                 "energy", "energy_max", "weapon_cooldown", "radius", "facing", "name")
-
-    def __init__(self, *values: Any):
-        for name, value in zip(self.__slots__, values, strict=True): setattr(self, name, value)
+    tag: int
+    unit_type: int
+    owner: int  # 1 or 2
+    alliance: int  # 1: self, 4: enemy
+    pos: Point
+    health: float
+    health_max: float
+    shield: float
+    shield_max: float
+    energy: float
+    energy_max: float
+    weapon_cooldown: float  # game loops
+    radius: float  # cells
+    facing: float  # radians
+    name: str  # of the type, which the game does not show
 
     def __copy__(self) -> "GameUnit": return GameUnit(*(getattr(self, name) for name in self.__slots__))
 
@@ -122,7 +133,7 @@ class GameUnit:
     def __repr__(self) -> str:
         return f"<{self.name} {self.tag}: {self.health:.6g} at ({self.pos.x:.4g}, {self.pos.y:.4g})>"
 
-# %% ../../nbs/smac/76_game.ipynb #8955c8ec
+# %% ../../nbs/smac/76_game.ipynb #5042d922
 RESPAWN = 3  # game loops from an empty map to new units
 MAX_UNITS = 512  # of a game
 CLIMB = 16.0  # cells, height of the highest ground
@@ -144,7 +155,7 @@ def _sized(scenario: Scenario, allies: int, enemies: int) -> Scenario:
     assert scenario.generation is not None
     return replace(scenario, generation=replace(scenario.generation, n_units=allies, n_enemies=enemies))
 
-# %% ../../nbs/smac/76_game.ipynb #a7af8b9a
+# %% ../../nbs/smac/76_game.ipynb #93200e1c
 @dataclass
 class _Record:
     "A unit that is to stand on a new battlefield."
@@ -168,7 +179,7 @@ def _kind(scenario: Scenario, unit_type: int, owner: int) -> int:
         return first if owner == 1 else kinds.index(kinds[first].as_enemy)
     raise ValueError(f"unit_type: expected one of {scenario.name}, got {unit_type}")
 
-# %% ../../nbs/smac/76_game.ipynb #93fb287e
+# %% ../../nbs/smac/76_game.ipynb #1d9fa9ff
 class Game:
     "One battlefield under StarCraft II's rules: units, raw orders, game loops."
 
@@ -241,7 +252,7 @@ class Game:
 
 _SWITCHES = switches(Options())
 
-# %% ../../nbs/smac/76_game.ipynb #1289c47e
+# %% ../../nbs/smac/76_game.ipynb #d2b10b72
 def create(
     game: Game,  # one whose teams are drawn
     unit_type: int,  # of `ally_types` or `enemy_types`
@@ -290,7 +301,7 @@ def _bring(game: Game) -> None:
     game._appear()
     game.tags = [u.tag or tag for u, tag in zip(units, game.tags, strict=True)]
 
-# %% ../../nbs/smac/76_game.ipynb #9f91cb50
+# %% ../../nbs/smac/76_game.ipynb #86e4543f
 def step(
     game: Game,  # changed
     loops: int,  # game loops
@@ -316,7 +327,7 @@ def slay(
     for tag in tags:
         if tag in slots: kill(game._rules, game._lane, slots[tag])
 
-# %% ../../nbs/smac/76_game.ipynb #de3d0aa6
+# %% ../../nbs/smac/76_game.ipynb #104a68fc
 SUCCESS, NOT_SUPPORTED, ERROR, CANT_FIND_UNIT, NOT_YOUR_UNIT = 1, 2, 3, 5, 164  # some of pysc2's `ActionResult`
 
 
@@ -359,7 +370,7 @@ def give(
     for k in np.flatnonzero(~done): results[whose[k]] = ERROR
     return results
 
-# %% ../../nbs/smac/76_game.ipynb #457e36f7
+# %% ../../nbs/smac/76_game.ipynb #e352ff4d
 _SHOWN = ("shield", "energy", "cooldown", "face_x", "face_y")
 
 
@@ -377,7 +388,7 @@ def units(
         for i, (shield, energy, cooldown, dx, dy) in enumerate(rest) if health[i] > 0
     ]
 
-# %% ../../nbs/smac/76_game.ipynb #b1f0137b
+# %% ../../nbs/smac/76_game.ipynb #03eb9506
 def bookmark(
     game: Game,  # not changed
 ) -> dict[str, Any]: # for `go_back`

@@ -6,7 +6,7 @@
 __all__ = ['MAX_STEP', 'VERSION', 'GENERATED', 'LAUNCHED', 'INIT_GAME', 'IN_GAME', 'IN_REPLAY', 'ENDED', 'QUIT', 'HANDLERS',
            'map_names', 'scenario_of', 'Session', 'commands', 'act', 'walk_length', 'replay_data', 'play_again']
 
-# %% ../../nbs/smac/78_session.ipynb #741eeb5a
+# %% ../../nbs/smac/78_session.ipynb #4f104040
 import json
 import math
 import zlib
@@ -23,7 +23,7 @@ from .scenarios import Scenario
 from .smac_api import FIRST_ALLY_TYPE, ally_types, enemy_types
 from .smac_env import ABILITIES
 
-# %% ../../nbs/smac/78_session.ipynb #35e6793c
+# %% ../../nbs/smac/78_session.ipynb #babc94f0
 MAX_STEP = 100_000  # game loops in one request
 VERSION = ("4.10.0", "B89B5D6FA7CBF6452E721311BFBC6CB2", 75689)  # of the game whose numbers the simulator plays
 _RACES = {1: "terran", 2: "zerg", 3: "protoss"}  # StarCraft II's numbers
@@ -47,7 +47,7 @@ def scenario_of(
     if race not in _RACES: raise ValueError(f"race: expected one of {', '.join(_RACES.values())} on {GENERATED}")
     return scenarios.get(f"{_RACES[race]}_5_vs_5")
 
-# %% ../../nbs/smac/78_session.ipynb #8608c239
+# %% ../../nbs/smac/78_session.ipynb #e4cc5977
 def _fill_map(scenario: Scenario, info: Any) -> None:
     "The grids of a map into a `ResponseGameInfo`."
     w, h = scenario.size
@@ -70,7 +70,7 @@ def _fill_unit(u: GameUnit, m: Any) -> None:
     m.energy, m.energy_max, m.weapon_cooldown = u.energy, u.energy_max, u.weapon_cooldown
     m.is_active, m.is_flying = True, u.name == "medivac"
 
-# %% ../../nbs/smac/78_session.ipynb #db2d4634
+# %% ../../nbs/smac/78_session.ipynb #c7297443
 def _fill_data(scenario: Scenario, data: Any) -> None:
     "Unit types and abilities into a `ResponseData`."
     names = {number: name for table in (enemy_types(scenario), ally_types(scenario)) for name, number in table.items()}
@@ -81,8 +81,8 @@ def _fill_data(scenario: Scenario, data: Any) -> None:
         ability = data.abilities.add()
         ability.ability_id, ability.button_name, ability.available = number, name, True
 
-# %% ../../nbs/smac/78_session.ipynb #bd8c3d14
-LAUNCHED, INIT_GAME, IN_GAME, IN_REPLAY, ENDED, QUIT = range(1, 7)  # StarCraft II's numbers of states
+# %% ../../nbs/smac/78_session.ipynb #33311fbb
+LAUNCHED, INIT_GAME, IN_GAME, IN_REPLAY, ENDED, QUIT = 1, 2, 3, 4, 5, 6  # StarCraft II's numbers of states
 _ALLOWED = {  # request -> states in which it may come; others at any time
     "create_game": (LAUNCHED, IN_GAME, ENDED), "join_game": (LAUNCHED, INIT_GAME), "restart_game": (IN_GAME, ENDED),
     **dict.fromkeys(("leave_game", "quick_save", "quick_load", "game_info", "observation", "action", "step", "data",
@@ -94,7 +94,10 @@ class Session:
     "What one client of StarCraft II has to do with one game."
 
     def __init__(self):
-        self.status, self.game, self.mark, self.path, self.seed, self.races = LAUNCHED, None, None, "", 0, [1, 1]
+        self.status: int = LAUNCHED
+        self.game: Any = None     # a `Game`, in a game
+        self.mark: Any = None     # what quick_save saved
+        self.path, self.seed, self.races = "", 0, [1, 1]
         self.events: list[list] = []  # since the battle began
 
     def answer(
@@ -102,7 +105,7 @@ class Session:
         request: Any,  # a `Request`
     ) -> Any: # its `Response`
         "Answer a request; what cannot be answered has a text in `error`."
-        response = sc.Response(id=request.id)
+        response: Any = sc.Response(id=request.id)
         kind = request.WhichOneof("request")
         try:
             if kind not in HANDLERS: raise ValueError(f"request: {kind or 'nothing'} is not answered by the stand-in")
@@ -123,7 +126,7 @@ class Session:
         if nobody: self.events = []
         if not nobody or event[0] == "create": self.events.append(list(event))
 
-# %% ../../nbs/smac/78_session.ipynb #1c6892b9
+# %% ../../nbs/smac/78_session.ipynb #9b1384e2
 def _create_game(session: Session, asked: Any, told: Any) -> None:
     "Choose a map, players and a seed."
     races = [p.race for p in asked.player_setup]
@@ -166,7 +169,7 @@ def _ping(session: Session, asked: Any, told: Any) -> None:
 
 def _available_maps(session: Session, asked: Any, told: Any) -> None: told.local_map_paths.extend(map_names())
 
-# %% ../../nbs/smac/78_session.ipynb #a01e35a6
+# %% ../../nbs/smac/78_session.ipynb #689da5dd
 def _game_info(session: Session, asked: Any, told: Any) -> None:
     told.map_name, told.local_map_path = session.game.scenario.name, session.path
     for k, race in enumerate((session.races + [1, 1])[:2]):
@@ -199,7 +202,7 @@ def _quick_load(session: Session, asked: Any, told: Any) -> None:
     go_back(session.game, session.mark[0])
     session.events = list(session.mark[1])
 
-# %% ../../nbs/smac/78_session.ipynb #8836be9a
+# %% ../../nbs/smac/78_session.ipynb #2529e322
 def commands(
     actions: Any,  # `Action` messages
 ) -> list[UnitCommand | None]: # None: nothing that a unit does
@@ -240,7 +243,7 @@ def _debug(session: Session, asked: Any, told: Any) -> None:
             session.remember("create", *event)
             create(session.game, *event)
 
-# %% ../../nbs/smac/78_session.ipynb #ef014a0d
+# %% ../../nbs/smac/78_session.ipynb #5ddf37eb
 def walk_length(
     scenario: Scenario,  # a map
     start: tuple[float, float],  # cells
@@ -279,7 +282,7 @@ def _query(session: Session, asked: Any, told: Any) -> None:
         for name in ("stop", "move", "heal" if unit.name == "medivac" else "attack"):
             answer.abilities.add(ability_id=ABILITIES[name])
 
-# %% ../../nbs/smac/78_session.ipynb #963a7d94
+# %% ../../nbs/smac/78_session.ipynb #84b234b2
 def replay_data(
     session: Session,  # in a game
 ) -> bytes: # for a file
@@ -314,7 +317,7 @@ def _save_replay(session: Session, asked: Any, told: Any) -> None: told.data = r
 
 def _nothing(session: Session, asked: Any, told: Any) -> None: "Accepted, without an effect."
 
-# %% ../../nbs/smac/78_session.ipynb #64b57952
+# %% ../../nbs/smac/78_session.ipynb #6a7e1faa
 HANDLERS: dict[str, Callable[[Session, Any, Any], None]] = {
     "create_game": _create_game, "join_game": _join_game, "restart_game": _restart_game, "leave_game": _leave_game,
     "quick_save": _quick_save, "quick_load": _quick_load, "quit": _quit, "game_info": _game_info,
