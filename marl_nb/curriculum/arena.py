@@ -65,7 +65,7 @@ def new_outputs(
     return Outputs(tokens(), each(np.float32), flags(), flags(), each(bool), each(np.float64), np.zeros(e, np.int32),
                    tokens(), np.zeros((e, a, len(COUNTERS)), np.int32), np.zeros((2, e, a), np.int16), flags())
 
-# %% ../../nbs/curriculum/30_arena.ipynb #4b15871f
+# %% ../../nbs/curriculum/30_arena.ipynb #42a8fad9
 SKIP, STEP, BEGIN, LOOK = 0, 1, 2, 3  # what to do with a lane
 
 
@@ -100,7 +100,7 @@ def step_lane(r, states, scratch, orders, out, e):
     if ended or task == BEGIN: out.built[e] = begin(r, s, scratch.places[e])
     observe(r, s, scratch.seen[e], out.obs[e], out.used[0, e], task != LOOK)
 
-
+# %% ../../nbs/curriculum/30_arena.ipynb #7e3f0cd6
 @kernel
 def take_lanes(r, states, scratch, orders, out, progress, own, patience):
     "Step lanes of the own share, a few at a time, then of the others'; look for more work until `patience` is over."
@@ -128,7 +128,7 @@ def first_illegal(actions, sizes):
                 if actions[e, a, k] < 0 or actions[e, a, k] >= sizes[k]: return e * agents + a
     return -1
 
-# %% ../../nbs/curriculum/30_arena.ipynb #e912d992
+# %% ../../nbs/curriculum/30_arena.ipynb #435b6d93
 def _plain(array: np.ndarray) -> np.ndarray:
     "An array of records as bytes, with one more axis; others as they are."
     return array if array.dtype.names is None else array.view(np.uint8).reshape(*array.shape, array.dtype.itemsize)
@@ -142,7 +142,7 @@ def _snapshot(
     index = arena._lanes(lanes)
     return Snapshots({k: _plain(a[index]) for k, a in arena._state._asdict().items()}, arena._source)
 
-
+# %% ../../nbs/curriculum/30_arena.ipynb #759d55d9
 def _read(
     snapshots: Snapshots,  # some saved points
     arena: "Arena",  # where they are to go
@@ -162,7 +162,7 @@ def _read(
     if not _sane(arena._rules, saved): raise ValueError("snapshots: a value that no arena can have")
     return saved
 
-# %% ../../nbs/curriculum/30_arena.ipynb #069bb504
+# %% ../../nbs/curriculum/30_arena.ipynb #6230cc9a
 def _sane(
     rules: Rules,  # of an arena
     s: State,  # some lanes
@@ -179,7 +179,7 @@ def _sane(
     held = (s.inventory[:, :agents] <= rules.limits).all() and (s.last_action[..., 0] < len(ARGUMENTS)).all()
     return bool(there.all() and counted.all() and fixed and small and held)
 
-
+# %% ../../nbs/curriculum/30_arena.ipynb #9fe558da
 def _restore(
     arena: "Arena",  # any
     snapshots: Snapshots,  # taken from an arena of the same configuration
@@ -246,7 +246,7 @@ def _scene(
     return Scene(kinds[inside], at(s.agent_cell), s.facing, s.frozen, s.inventory, at(s.converter_cell), p.kind.copy(),
                  s.phase, left, s.stock / 1000, steps)
 
-# %% ../../nbs/curriculum/30_arena.ipynb #8315d66b
+# %% ../../nbs/curriculum/30_arena.ipynb #c4e915c1
 class Arena:
     "`n_envs` arenas of one configuration, stepped together."
 
@@ -264,6 +264,7 @@ class Arena:
         self.n_envs, self._rules = _count("n_envs", n_envs), compile_rules(self.config)
         self.threads = _count("threads", len(os.sched_getaffinity(0)) if threads is None else threads)
         self.n_agents, self.action_sizes = self.config.n_agents, self.config.action_sizes
+        self.arguments = ARGUMENTS[: self.action_sizes[0]]  # how many each action has
         self._state, self._scratch = allocate(self._rules, n_envs), allocate_scratch(self._rules, n_envs)
         self._orders = Orders(np.zeros(n_envs, np.int64), np.zeros((n_envs, self.n_agents, 2), np.int64))
         self._out, self._crew = new_outputs(self._rules, n_envs), Crew(n_envs, self.threads, take_lanes, MIN_LANES)

@@ -4,23 +4,37 @@
 
 # %% auto #0
 __all__ = ['CONFIGURATION', 'TASK', 'AROUND', 'LEARNING', 'FAMILIES', 'FIXED', 'INERT', 'BASE', 'ENGINE', 'MISTAKEN', 'ALTERED',
-           'PLANTED', 'LEARNED', 'RECORDS', 'IDLE', 'Family', 'Defect', 'drawn', 'words', 'arena_of', 'healthy',
-           'Layer', 'forget', 'Altered', 'Cut', 'Mistrained', 'inert_changes', 'with_leaves', 'pair', 'healthy_pair']
+           'TASKS', 'PLANTED', 'LEARNED', 'IDLE', 'Family', 'Defect', 'drawn', 'words', 'arena_of', 'healthy', 'Layer',
+           'forget', 'Altered', 'Cut', 'Mistrained', 'crew_inside', 'event_log', 'Miscounted', 'PairsSampler',
+           'credit_logs', 'records', 'inert_changes', 'with_leaves', 'pair', 'healthy_pair']
 
-# %% ../../nbs/curriculum/88_planted.ipynb #b9961255
+# %% ../../nbs/curriculum/88_planted.ipynb #28a4996f
 import copy
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .arena import Arena
 from .config import FEATURES, NORMALIZERS, Played, arena_config, recipes
 from .configurations import flatten, with_leaf
+from .credit import CreditLog, play_log
+from .samplers import Curriculum, DiscreteRandom, ProgressSampler
+from .scripted import crew
 from .setups import SmallTrainer
-from .sides import Side, World
-from .wrapper import Lanes, SingleLane
+from .sides import Side
+from .tasks import BucketedTasks, SingleTask, Span, Task
+from marl_nb.curriculum.wrapper import (
+    CurriculumEnv,
+    InterceptedWrapper,
+    Lanes,
+    SingleLane,
+    TinyEnv,
+    Watch,
+    WrapperDefects,
+)
 
 # %% ../../nbs/curriculum/88_planted.ipynb #1c8f3b11
 class Family(NamedTuple):
@@ -147,7 +161,7 @@ def words(
     "What may name this defect, with its parameters filled in."
     return [name.format(**defect.options) for name in FAMILIES[defect.family].names]
 
-# %% ../../nbs/curriculum/88_planted.ipynb #57b9c920
+# %% ../../nbs/curriculum/88_planted.ipynb #1429ca17
 INERT: dict[str, Any] = {"display": {"scale": 2, "palette": "warm", "grid": True}, "notes": "", "threads_hint": 2,
                          "log": {"every": 10, "folder": "runs/a"}}  # options that nothing reads
 BASE: dict[str, Any] = {
@@ -178,7 +192,7 @@ class Layer:
 
     def __init__(
         self,
-        world: World,  # to wrap
+        world: Any,  # to wrap
     ):
         self.world, self.n_envs, self.n_agents = world, world.n_envs, world.n_agents
         self.action_sizes = world.action_sizes
@@ -199,8 +213,8 @@ class Layer:
         "What the engine counts."
         return self.world.counters()
 
-# %% ../../nbs/curriculum/88_planted.ipynb #ea5d4dcb
-def _mistaken(defect: Defect, options: Mapping[str, Any]) -> Mapping[str, Any]:
+# %% ../../nbs/curriculum/88_planted.ipynb #a4ea547b
+def _mistaken(defect: Defect, options: dict[str, Any]) -> dict[str, Any]:
     "The options as the engine gets them."
     o, family = defect.options, defect.family
     if family == "clobbered reward": return with_leaf(options, f"rewards.{o['resource']}", 0.0)
@@ -229,7 +243,7 @@ def _engine(defect: Defect) -> dict[str, Any]: # leaves of the engine that no op
         return {"normalizers": {feature: NORMALIZERS[feature] * factor}}
     return ENGINE.get(defect.family, {})
 
-# %% ../../nbs/curriculum/88_planted.ipynb #fbeb831b
+# %% ../../nbs/curriculum/88_planted.ipynb #861982e1
 _SHARED = copy.deepcopy(BASE)  # what two careless factories start from; `forget` makes it clean again
 
 
@@ -241,20 +255,20 @@ def forget() -> None:
 
 def _careless(defect: Defect, options: Mapping[str, Any], n_envs: int) -> Arena:
     "Build from shared defaults, then write into them."
-    values = {**_SHARED, **{k: v for k, v in options.items() if k not in BASE or v != BASE[k]}}
+    values = _SHARED | {k: v for k, v in options.items() if k not in BASE or v != BASE[k]}
     arena = arena_of(values, n_envs)
     if defect.family == "shared defaults":
         _SHARED["recipes"]["altar"]["inputs"]["battery_red"] = float(defect.options["amount"])
     else: _SHARED["laser_cost"] = 1 + defect.options["cost"]
     return arena
 
-# %% ../../nbs/curriculum/88_planted.ipynb #aecf4c71
+# %% ../../nbs/curriculum/88_planted.ipynb #32ef91b4
 class Altered(Layer):
     "A world whose answers are changed on their way."
 
     def __init__(
         self,
-        world: World,  # a healthy one
+        world: Any,  # a healthy one
         defect: Defect,  # what is done to its answers
     ):
         super().__init__(world)
@@ -362,16 +376,16 @@ def _factory(defect: Defect) -> Callable[..., Any]: # in place of `healthy`
 MISTAKEN = ("clobbered reward", "rounded cost", "ignored alias", "default drift", "dead knob")
 ALTERED = ("unseeded map", "double completion", "flags not cleared", "slow step", "uninitialised memory")
 
-# %% ../../nbs/curriculum/88_planted.ipynb #19107108
+# %% ../../nbs/curriculum/88_planted.ipynb #0657dca0
 class Mistrained(SmallTrainer):
     "A small trainer with a defect."
 
-    defect: Defect
+    defect: ClassVar[Defect]
 
     def compiled(self) -> SmallTrainer:
         "What is acted on."
-        changes = {"clip of zero": {"clip_range": 0.0}, "no mask": {"masked": False}}.get(self.defect.family, {})
-        return SmallTrainer(**{**vars(self), **changes})
+        changes: dict[str, dict[str, Any]] = {"clip of zero": {"clip_range": 0.0}, "no mask": {"masked": False}}
+        return SmallTrainer(**{**vars(self), **changes.get(self.defect.family, {})})
 
     def rate(self, progress: float) -> float:
         "Decayed once more."
@@ -402,16 +416,104 @@ class Mistrained(SmallTrainer):
         number = [int(k * seconds_per_epoch // every) for k in range(epochs + 1)]
         return [k for k in range(1, epochs + 1) if number[k] > number[k - 1]]
 
-# %% ../../nbs/curriculum/88_planted.ipynb #806ff842
+# %% ../../nbs/curriculum/88_planted.ipynb #0708ee33
+def crew_inside(
+    world: Any,  # of a side of this chapter, with its layers
+    now: Played,  # its last step
+    t: int,  # time
+) -> np.ndarray: # [E, A, 2]
+    "The scripted crew, which looks into the arenas inside."
+    while hasattr(world, "world"): world = world.world
+    if isinstance(world, Lanes): return np.concatenate([crew(lane.env.world, now, t) for lane in world.envs])
+    return crew(world, now, t)
+
+
+def event_log(
+    every: float,  # epochs, or seconds
+    in_seconds: bool,  # which of them
+    seed: int = 0,  # of the epochs' durations
+) -> dict[str, list[float]]: # unit -> readings at the events
+    "When something happened that happens every so many epochs or seconds; epochs take 1.2 s, give or take a third."
+    took = np.random.default_rng(seed).lognormal(np.log(1.2), 0.33, 400)
+    clock = {"epochs": np.arange(1.0, 401), "seconds": took.cumsum()}
+    number = clock["seconds" if in_seconds else "epochs"] // every
+    at = np.flatnonzero(np.diff(number, prepend=0) > 0)
+    return {unit: readings[at].tolist() for unit, readings in clock.items()}
+
+# %% ../../nbs/curriculum/88_planted.ipynb #1c1333b8
+TASKS = BucketedTasks(SingleTask({"reward": 0.0, "length": 1}), {"reward": Span(0.0, 1.0), "length": Span(3, 9)})
+
+
+class Miscounted(Curriculum):
+    "A curriculum that hands out another task than it says."
+
+    family = ""
+
+    def get_task(self) -> Task:
+        "Uniform although the scores say otherwise, or the neighbour of the one that was drawn."
+        super().get_task()
+        drawn, slots = self.draws[-1], self.sampler.size
+        slot = int(self._rng.integers(slots)) if self.family == "uniform sampler" else (drawn.slot + 1) % slots
+        if self.family == "uniform sampler": self.draws[-1] = drawn._replace(id=self.pool[slot], slot=slot)
+        return self.generator.get_task(self.pool[slot])
+
+
+class PairsSampler(ProgressSampler):
+    "Compares each task with each other one before every draw."
+
+    def weights(self) -> np.ndarray:
+        "The right ones, at the price of all pairs."
+        weights = super().weights()
+        self.smaller = [sum(a < b for a in weights.tolist()) for b in weights.tolist()]
+        return weights
+
+
+def credit_logs(
+    defect: Defect | None,  # None: healthy
+) -> list[CreditLog]: # one a worker
+    "Play the curriculum of a side in tiny environments, 150 episodes a worker."
+    family, asked = (defect.family, defect.options) if defect else ("", {})
+    make: Any = type("Planted", (Miscounted,), {"family": family})
+    kind = make if family in ("uniform sampler", "shifted draw") else Curriculum
+    size, logs = asked.get("tasks", 8), []
+    for worker in range(asked.get("workers", 2)):
+        watched: list[Watch] = []
+        number = 0 if family == "same tasks in every worker" else worker
+        curriculum = kind(TASKS, DiscreteRandom(size, np.arange(1, size + 1)), 0, number)
+
+        def lane(config: dict, watched: list[Watch] = watched) -> Any:
+            watched.append(Watch(TinyEnv(config)))
+            return watched[-1]
+
+        wrapper: Any = (InterceptedWrapper(lane, curriculum, WrapperDefects(True, False, 0))
+                        if family == "first task credited to another" else CurriculumEnv(lane, curriculum))
+        logs.append(play_log(wrapper, watched[0], curriculum, 150, seed=worker))
+    return logs
+
+
+def records(
+    defect: Defect | None,  # None: healthy
+    in_seconds: str = "",  # "checkpoint" or "evaluation": what is counted in seconds
+) -> dict[str, Any]: # by the names that checks know
+    "What a side brings beside its factory."
+    events = {what: event_log(every, what == in_seconds) for what, every in (("checkpoint", 5), ("evaluation", 20))}
+    sampler = PairsSampler if defect and defect.family == "quadratic scheduling" else ProgressSampler
+    return {"policies": {"crew": crew_inside}, "scripted": crew_inside, "events": events, "sampler": sampler,
+            "credit": partial(credit_logs, defect if defect and FAMILIES[defect.family].check == "credit" else None)}
+
+# %% ../../nbs/curriculum/88_planted.ipynb #8f0fad76
 def _declared(
     defect: Defect,  # any
 ) -> tuple[dict[str, Any], dict[str, Any]]: # leaves set on both sides, and on the new side alone
     "Options that belong to a defect."
     o, cost = defect.options, "recipes.altar.inputs.battery_red"
-    both = {"rounded cost": {cost: o.get("cost")}, "dead knob": {o.get("leaf"): flatten(BASE).get(o.get("leaf"))}}
-    late = {"timing": "document"} if o.get("leaf") == "timing" else {o.get("leaf"): o.get("ticks")}
-    new = {"unreachable reward": {o.get("leaf"): 0}, "late reward": late, "hard altar": {cost: float(o.get("cost", 0))},
-           "no shaping": {"rewards.ore_red": 0.0, "rewards.battery_red": 0.0}}
+    leaf = o.get("leaf", "")
+    both: dict[str, dict[str, Any]] = {"rounded cost": {cost: o.get("cost")},
+                                       "dead knob": {leaf: flatten(BASE).get(leaf)}}
+    late = {"timing": "document"} if leaf == "timing" else {leaf: o.get("ticks")}
+    new: dict[str, dict[str, Any]] = {
+        "unreachable reward": {leaf: 0}, "late reward": late, "hard altar": {cost: float(o.get("cost", 0))},
+        "no shaping": {"rewards.ore_red": 0.0, "rewards.battery_red": 0.0}}
     return both.get(defect.family, {}), new.get(defect.family, {})
 
 
@@ -448,8 +550,10 @@ def pair(
     layer = _in_the_way(defect) if FAMILIES[defect.family].check == "layers" else Layer
     factory = _factory(defect) if defect.family in PLANTED else healthy
     trainers = [{"factory": f, "options": {"lr_schedule": "linear"}} for f in _trainers(defect)]
-    return (Side(healthy, options, trainers[0], "old", [Layer], RECORDS),
-            Side(factory, changed, trainers[1], "new", [layer], RECORDS))
+    what, unit = defect.options.get("what", ""), defect.options.get("unit")
+    kept = records(None, what if unit == "epochs" else ""), records(defect, what if unit == "seconds" else "")
+    return (Side(healthy, options, trainers[0], "old", [Layer], kept[0]),
+            Side(factory, changed, trainers[1], "new", [layer], kept[1]))
 
 
 def _trainers(defect: Defect) -> tuple[Callable[..., Any], Callable[..., Any]]: # of the old and of the new side
@@ -461,22 +565,21 @@ def _trainers(defect: Defect) -> tuple[Callable[..., Any], Callable[..., Any]]: 
 
 PLANTED = (*MISTAKEN, *ALTERED, *ENGINE, "early end", "permuted features", "other normaliser", "shared defaults",
            "shallow copy")
-LEARNED = ("bootstrap across the cut", "clip of zero", "other weights", "no mask", "rate decayed twice", "copied buffers",
-           "other unit")
-RECORDS: dict[str, Any] = {}
+LEARNED = ("bootstrap across the cut", "clip of zero", "other weights", "no mask", "rate decayed twice",
+           "copied buffers", "other unit")
 
-# %% ../../nbs/curriculum/88_planted.ipynb #e1091496
+# %% ../../nbs/curriculum/88_planted.ipynb #c804f98e
 IDLE = {"laser_cost": 2, "recipes.lasery.cooldown": 40, "recipes.armory.cooldown": 30, "limits.laser": 20}
 
 
 def healthy_pair(
     seed: int,  # 0 or more
 ) -> tuple[Side, Side]: # alike in everything that matters
-    "Two sides between which nothing is wrong: seeds 0 to 4 differ in their names alone, 5 to 9 in things that are not there."
+    "Two sides that differ in names (seeds 0 to 4), also in things that are not there (5 to 9), or in inert options."
     random = np.random.default_rng(seed)
     options = {**copy.deepcopy(BASE), **copy.deepcopy(INERT)}
     changed = {} if seed < 5 else inert_changes(random)
     if 5 <= seed < 10: changed |= {k: IDLE[k] for k in random.permutation(sorted(IDLE))[:2].tolist()}
     trainer = {"factory": SmallTrainer, "options": {"lr_schedule": "linear"}}
-    return tuple(Side(healthy, o, trainer, name, [Layer], RECORDS)  # type: ignore[return-value]
+    return tuple(Side(healthy, o, trainer, name, [Layer], records(None))  # type: ignore[return-value]
                  for name, o in (("old", options), ("new", with_leaves(options, changed))))

@@ -74,7 +74,7 @@ def find(
     if not callable(found): raise ValueError(f"{target}: expected a function, got {type(found).__name__}")
     return found
 
-# %% ../../nbs/curriculum/60_sides.ipynb #eda3c832
+# %% ../../nbs/curriculum/60_sides.ipynb #a2329e8e
 VERDICTS = ("cause", "contributor", "defect", "untested", "ruled out")  # in the order of a report
 TIERS = ("exact", "replay", "probe", "training")  # what the evidence is made of, cheapest first
 
@@ -89,7 +89,7 @@ class Finding(NamedTuple):
     effect: float | None  # new minus old, in `unit`
     interval: tuple[float, float] | None  # of the effect
     unit: str  # of the effect
-    dose: float | None  # upper bound of what it can have changed, in the unit of the metric
+    dose: float | None  # most that it can have changed, as a share of the measure's range; 0: on both sides alike
     evidence: str  # one sentence with the numbers
 
 # %% ../../nbs/curriculum/60_sides.ipynb #a6030800
@@ -127,13 +127,13 @@ def flat_obs(
     "An observation as one array."
     return np.asarray(obs) if isinstance(space, spaces.Box) else np.asarray(spaces.flatten(space, obs), float)
 
-# %% ../../nbs/curriculum/60_sides.ipynb #796eaa1d
+# %% ../../nbs/curriculum/60_sides.ipynb #d46f95e6
 def _scalars(thing: Any) -> dict[str, Any]:
-    "Public attributes of an object that are numbers, texts or flags, and the fields of dataclasses among them."
+    "Attributes of an object that are numbers, texts or flags, and the fields of dataclasses among them."
     found: dict[str, Any] = {}
     for name, value in list(getattr(thing, "__dict__", {}).items()):
         if name.startswith("__"): continue
-        if value is None or isinstance(value, bool | int | float | str | np.number): found[name.strip("_")] = value
+        if isinstance(value, bool | int | float | str | np.number): found[name.strip("_")] = value
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             found[name.strip("_")] = dataclasses.asdict(value)
     return found
@@ -147,7 +147,7 @@ def held(
     while env is not None:
         if inspect.getattr_static(env, "effective_config", None) is not None: return {**found, **env.effective_config()}
         inner = getattr(env, "__dict__", {}).get("env")
-        found.setdefault("env" if inner is None else type(env).__name__, _scalars(env))
+        if own := _scalars(env): found.setdefault("env" if inner is None else type(env).__name__, own)
         env = inner
     return found
 
