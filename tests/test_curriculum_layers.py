@@ -73,4 +73,5 @@ def test_gymnasium_wrappers():
     side = Side(lambda: gymnasium.make("CartPole-v1"))
     found = check_layers(side, Side(side.factory, layers=[Deaf]), rounds=4, calls=5)
     assert {f.difference for f in found if f.verdict == "defect"} == {"Deaf.reset", "CartPoleEnv.early_reset"}
-    assert [f.verdict for f in check_layers(side, side)] == []
+    same = check_layers(side, side, rounds=4, calls=5)
+    assert [f.difference for f in same] == ["layers"] and same[0].verdict in ("ruled out", "untested")

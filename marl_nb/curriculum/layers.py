@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Work', 'interleaved', 'own_dict', 'stack_of', 'reached', 'unreached_overrides', 'Missed', 'missed_lookups',
-           'rounds_needed', 'Ratio', 'speed_ratio', 'compare_speed', 'action_tape', 'stepper', 'flaws', 'layer_costs',
-           'layer_share', 'check_layers', 'check_throughput']
+           'rounds_needed', 'Ratio', 'speed_ratio', 'compare_speed', 'action_tape', 'stepper', 'flaws', 'step_times',
+           'LayerTimes', 'layer_times', 'wrapper_share', 'check_layers', 'check_throughput']
 
 # %% ../../nbs/curriculum/70_layers.ipynb #8df09688
 import inspect
@@ -254,53 +254,119 @@ def flaws(
     return lost | {name: f"{n:.1f} failed look-ups (AttributeError) of this attribute a step"
                    for name, n in vain.items() if n >= 1}
 
-# %% ../../nbs/curriculum/70_layers.ipynb #aee6f95a
-def layer_costs(
-    sides: Sequence[Side],  # with `layers`
-    rounds: int = 30,  # measurements of each
-    calls: int = 100,  # steps in a measurement
-) -> list[np.ndarray]: # for each side [layers + 1, rounds]: ns a step with 0, 1, ... layers
-    "A step of every side's stack built layer by layer, all timed in turns."
-    worlds = {(i, k): build(replace(side, layers=side.layers[:k]))
-              for i, side in enumerate(sides) for k in range(len(side.layers) + 1)}
-    works = {str(key): ("step()", {"step": stepper(world)}) for key, world in worlds.items()}
-    spent = interleaved(works, rounds, calls)
-    return [np.stack([spent[str((i, k))] for k in range(len(side.layers) + 1)]) for i, side in enumerate(sides)]
+# %% ../../nbs/curriculum/70_layers.ipynb #74d57430
+class _Idle:
+    "A layer that does nothing."
+
+    def __init__(self, inner: Any = None): self.inner = inner
+    def reset(self) -> None: pass
+    def step(self) -> None:
+        if self.inner is not None: self.inner.step()
 
 
-def layer_share(
-    old: np.ndarray,  # [L + 1, rounds] of `layer_costs`
-    new: np.ndarray,  # [M + 1, rounds] of the same rounds
+def step_times(
+    env: Any,  # the outermost layer
+    drive: Callable[[], Any],  # makes steps with it
+) -> dict[str, np.ndarray]: # class of a layer, outermost first -> [calls] ns in its `step`, with what is below
+    "Time in every layer's `step` while an environment is driven."
+    spied = [layer for layer in stack_of(env) if inspect.isfunction(inspect.getattr_static(type(layer), "step", None))
+             and own_dict(layer) and "step" not in own_dict(layer)]
+    classes: list[type] = [type(layer) for layer in spied]
+    spent: list[list[int]] = [[] for _ in spied]
+    for layer, cls, times in zip(spied, classes, spent, strict=True):
+        object.__setattr__(layer, "__class__", type(cls.__name__, (cls,), {"step": _timed(cls, times)}))
+    try: drive()
+    finally:
+        for layer, cls in zip(spied, classes, strict=True): object.__setattr__(layer, "__class__", cls)
+    return {f"{cls.__name__}{'' if classes.index(cls) == i else i}": np.array(times)
+            for i, (cls, times) in enumerate(zip(classes, spent, strict=True))}
+
+
+def _timed(cls: Any, spent: list[int]) -> Callable[..., Any]:
+    "A `step` that notes its time, ns."
+    inner, clock = cls.step, time.perf_counter_ns
+
+    def step(self: Any, *args: Any, **options: Any) -> Any:
+        start = clock()
+        out = inner(self, *args, **options)
+        spent.append(clock() - start)
+        return out
+
+    return step
+
+# %% ../../nbs/curriculum/70_layers.ipynb #56b43894
+class LayerTimes(NamedTuple):
+    "Time of each layer of a side's stack without the layers below."
+
+    names: tuple[str, ...]  # classes, outermost first; the last is the environment itself
+    ns: np.ndarray  # [layers, rounds] of a step
+
+
+def layer_times(
+    sides: Sequence[Side],  # to be compared
+    rounds: int = 30,  # timed rounds, in turns
+    calls: int = 60,  # steps in a round
+) -> list[LayerTimes]: # of each side
+    "What each layer adds to a step of each side, timed in turns."
+    if rounds < 1 or calls < 1: raise ValueError(f"rounds, calls: expected at least 1 of each, got {rounds}, {calls}")
+    idle = _Idle(_Idle())
+    stacks = [(world := build(side), stepper(world)) for side in sides] + [(idle, idle.step)]
+    drives = [lambda step=step: [step() for _ in range(calls)] for _, step in stacks]
+    for drive in drives: drive()
+    seen: list[list[dict[str, np.ndarray]]] = [[] for _ in stacks]
+    for i in range(rounds):
+        for k in range(len(stacks))[:: 1 if i % 2 == 0 else -1]:
+            seen[k].append(step_times(stacks[k][0], drives[k]))
+    *times, empty = [_exclusive(rounds_of, calls) for rounds_of in seen]
+    clock = float(np.median(empty.ns[0]))  # the outer of two idle layers: the inner one's clock
+    return [LayerTimes(t.names, np.concatenate([np.maximum(t.ns[:-1] - clock, 0), t.ns[-1:]])) for t in times]
+
+
+def _exclusive(seen: list[dict[str, np.ndarray]], calls: int) -> LayerTimes:
+    "Each layer less the one below, median over the calls of a round; by-passed layers belong to the one above."
+    names = [name for name, times in seen[0].items() if len(times) == calls]
+    total = np.array([[times[name] for times in seen] for name in names]).reshape(len(names), len(seen), calls)
+    below = np.concatenate([total[1:], np.zeros((1, len(seen), calls))])[:len(names)]
+    return LayerTimes(tuple(names), np.median(total - below, -1))
+
+
+def wrapper_share(
+    old: LayerTimes,  # before
+    new: LayerTimes,  # after, of the same rounds
     n: int = 2000,  # resamples
 ) -> Estimate: # share of the old side's step
-    "What the new side's layers cost more than the old side's: median over the rounds, with a bootstrap interval."
-    shares = ((new[-1] - new[0]) - (old[-1] - old[0])) / old[-1]
+    "What the new side's wrappers cost more than the old side's: median over the rounds, with a bootstrap interval."
+    shares = (new.ns[:-1].sum(0) - old.ns[:-1].sum(0)) / old.ns.sum(0)
     drawn = np.median(shares[stream(0, "layers").integers(0, len(shares), (n, len(shares)))], 1)
     return Estimate(float(np.median(shares)), *map(float, np.quantile(drawn, [0.025, 0.975])))
 
-# %% ../../nbs/curriculum/70_layers.ipynb #862bdf34
+# %% ../../nbs/curriculum/70_layers.ipynb #0e34e8a0
 def check_layers(
     old: Side,  # before the change
     new: Side,  # after it
     tolerance: float = 0.05,  # share of a step that matters
     rounds: int = 30,  # timed rounds
-    calls: int = 100,  # steps in a round
+    calls: int = 60,  # steps in a round
 ) -> list[Finding]:
-    "Overrides not reached, look-ups in vain, and what the layers cost."
+    "Overrides not reached, look-ups in vain, and what the wrappers cost."
     before, after = flaws(old), flaws(new)
-    findings = [Finding("layers", name, "defect", "exact", None, None, "", None,
+    findings = [Finding("layers", name, "defect", "exact", None, None, "", 0.0 if name in before else None,
                         f"{said}, on {'both sides' if name in before else 'the new side'}")
                 for name, said in after.items()]
     findings += [Finding("layers", name, "ruled out", "exact", None, None, "", 0.0, f"{said}, on the old side only")
                  for name, said in before.items() if name not in after]
-    if not (old.layers or new.layers): return findings
-    a, b = layer_costs((old, new), rounds, calls)
-    share = layer_share(a, b)
+    a, b = layer_times((old, new), rounds, calls)
+    if not (a.names[:-1] or b.names[:-1]) or not (a.names and b.names): return findings
+    share = wrapper_share(a, b)
     verdict = "ruled out" if share.high < tolerance else "contributor" if share.low > tolerance else "untested"
-    told = (f"the layers of the new side take {100 * share.value:.1f} % of a step more "
-            f"[{100 * share.low:.1f}, {100 * share.high:.1f}] than those of the old one")
+    told = (f"the wrappers of the new side take {100 * share.value:.1f} % of a step more [{100 * share.low:.1f}, "
+            f"{100 * share.high:.1f}] than those of the old one: {_told(a)} before, {_told(b)} after")
     return [*findings, Finding("layers", "layers", verdict, "replay", share.value, (share.low, share.high),
-                               "share of a step", max(share.high, 0.0), told)]
+                               "share of a step", 0.0, told)]
+
+
+def _told(times: LayerTimes) -> str:
+    return ", ".join(f"{name} {np.median(ns) / 1000:.2f} µs" for name, ns in zip(times.names, times.ns, strict=True))
 
 
 def check_throughput(
@@ -315,8 +381,8 @@ def check_throughput(
     "Is a step of the new side slower?"
     a, b = (stepper(build(side, n_envs)) for side in (old, new))
     ratio = compare_speed(a, b, rounds, milliseconds, clock)
-    verdict = "cause" if ratio.high < gate else "ruled out" if ratio.low >= gate else "untested"
+    verdict = "contributor" if ratio.high < gate else "ruled out" if ratio.low >= gate else "untested"
     told = (f"speed of a step, new over old: {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] in {ratio.rounds} "
-            f"rounds of A B B A; {'slower' if verdict == 'cause' else 'not shown to be slower'} (gate {gate:g})")
+            f"rounds of A B B A; {'slower' if verdict == 'contributor' else 'not shown to be slower'} (gate {gate:g})")
     return [Finding("throughput", "step", verdict, "replay", ratio.value - 1, (ratio.low - 1, ratio.high - 1),
-                    "share of the speed", None, told)]
+                    "share of the speed", 0.0, told)]

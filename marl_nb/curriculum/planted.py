@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['CONFIGURATION', 'TASK', 'AROUND', 'LEARNING', 'FAMILIES', 'FIXED', 'INERT', 'BASE', 'ENGINE', 'MISTAKEN', 'ALTERED',
-           'PLANTED', 'LEARNED', 'RECORDS', 'IDLE', 'Family', 'Defect', 'drawn', 'words', 'arena_of', 'healthy',
-           'Layer', 'forget', 'Altered', 'Cut', 'Mistrained', 'inert_changes', 'with_leaves', 'pair', 'workers',
-           'healthy_pair']
+           'TASKS', 'PLANTED', 'LEARNED', 'IDLE', 'Family', 'Defect', 'drawn', 'words', 'arena_of', 'healthy', 'Layer',
+           'forget', 'Altered', 'Cut', 'Mistrained', 'crew_inside', 'event_log', 'Miscounted', 'PairsSampler',
+           'credit_logs', 'records', 'inert_changes', 'with_leaves', 'pair', 'healthy_pair']
 
-# %% ../../nbs/curriculum/88_planted.ipynb #ff6435d8
+# %% ../../nbs/curriculum/88_planted.ipynb #28a4996f
 import copy
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,10 +20,21 @@ import numpy as np
 from .arena import Arena
 from .config import FEATURES, NORMALIZERS, Played, arena_config, recipes
 from .configurations import flatten, with_leaf
+from .credit import CreditLog, play_log
+from .samplers import Curriculum, DiscreteRandom, ProgressSampler
 from .scripted import crew
 from .setups import SmallTrainer
 from .sides import Side
-from .wrapper import Lanes, SingleLane
+from .tasks import BucketedTasks, SingleTask, Span, Task
+from marl_nb.curriculum.wrapper import (
+    CurriculumEnv,
+    InterceptedWrapper,
+    Lanes,
+    SingleLane,
+    TinyEnv,
+    Watch,
+    WrapperDefects,
+)
 
 # %% ../../nbs/curriculum/88_planted.ipynb #1c8f3b11
 class Family(NamedTuple):
@@ -404,7 +416,92 @@ class Mistrained(SmallTrainer):
         number = [int(k * seconds_per_epoch // every) for k in range(epochs + 1)]
         return [k for k in range(1, epochs + 1) if number[k] > number[k - 1]]
 
-# %% ../../nbs/curriculum/88_planted.ipynb #aba26253
+# %% ../../nbs/curriculum/88_planted.ipynb #0708ee33
+def crew_inside(
+    world: Any,  # of a side of this chapter, with its layers
+    now: Played,  # its last step
+    t: int,  # time
+) -> np.ndarray: # [E, A, 2]
+    "The scripted crew, which looks into the arenas inside."
+    while hasattr(world, "world"): world = world.world
+    if isinstance(world, Lanes): return np.concatenate([crew(lane.env.world, now, t) for lane in world.envs])
+    return crew(world, now, t)
+
+
+def event_log(
+    every: float,  # epochs, or seconds
+    in_seconds: bool,  # which of them
+    seed: int = 0,  # of the epochs' durations
+) -> dict[str, list[float]]: # unit -> readings at the events
+    "When something happened that happens every so many epochs or seconds; epochs take 1.2 s, give or take a third."
+    took = np.random.default_rng(seed).lognormal(np.log(1.2), 0.33, 400)
+    clock = {"epochs": np.arange(1.0, 401), "seconds": took.cumsum()}
+    number = clock["seconds" if in_seconds else "epochs"] // every
+    at = np.flatnonzero(np.diff(number, prepend=0) > 0)
+    return {unit: readings[at].tolist() for unit, readings in clock.items()}
+
+# %% ../../nbs/curriculum/88_planted.ipynb #1c1333b8
+TASKS = BucketedTasks(SingleTask({"reward": 0.0, "length": 1}), {"reward": Span(0.0, 1.0), "length": Span(3, 9)})
+
+
+class Miscounted(Curriculum):
+    "A curriculum that hands out another task than it says."
+
+    family = ""
+
+    def get_task(self) -> Task:
+        "Uniform although the scores say otherwise, or the neighbour of the one that was drawn."
+        super().get_task()
+        drawn, slots = self.draws[-1], self.sampler.size
+        slot = int(self._rng.integers(slots)) if self.family == "uniform sampler" else (drawn.slot + 1) % slots
+        if self.family == "uniform sampler": self.draws[-1] = drawn._replace(id=self.pool[slot], slot=slot)
+        return self.generator.get_task(self.pool[slot])
+
+
+class PairsSampler(ProgressSampler):
+    "Compares each task with each other one before every draw."
+
+    def weights(self) -> np.ndarray:
+        "The right ones, at the price of all pairs."
+        weights = super().weights()
+        self.smaller = [sum(a < b for a in weights.tolist()) for b in weights.tolist()]
+        return weights
+
+
+def credit_logs(
+    defect: Defect | None,  # None: healthy
+) -> list[CreditLog]: # one a worker
+    "Play the curriculum of a side in tiny environments, 150 episodes a worker."
+    family, asked = (defect.family, defect.options) if defect else ("", {})
+    make: Any = type("Planted", (Miscounted,), {"family": family})
+    kind = make if family in ("uniform sampler", "shifted draw") else Curriculum
+    size, logs = asked.get("tasks", 8), []
+    for worker in range(asked.get("workers", 2)):
+        watched: list[Watch] = []
+        number = 0 if family == "same tasks in every worker" else worker
+        curriculum = kind(TASKS, DiscreteRandom(size, np.arange(1, size + 1)), 0, number)
+
+        def lane(config: dict, watched: list[Watch] = watched) -> Any:
+            watched.append(Watch(TinyEnv(config)))
+            return watched[-1]
+
+        wrapper: Any = (InterceptedWrapper(lane, curriculum, WrapperDefects(True, False, 0))
+                        if family == "first task credited to another" else CurriculumEnv(lane, curriculum))
+        logs.append(play_log(wrapper, watched[0], curriculum, 150, seed=worker))
+    return logs
+
+
+def records(
+    defect: Defect | None,  # None: healthy
+    in_seconds: str = "",  # "checkpoint" or "evaluation": what is counted in seconds
+) -> dict[str, Any]: # by the names that checks know
+    "What a side brings beside its factory."
+    events = {what: event_log(every, what == in_seconds) for what, every in (("checkpoint", 5), ("evaluation", 20))}
+    sampler = PairsSampler if defect and defect.family == "quadratic scheduling" else ProgressSampler
+    return {"policies": {"crew": crew_inside}, "scripted": crew_inside, "events": events, "sampler": sampler,
+            "credit": partial(credit_logs, defect if defect and FAMILIES[defect.family].check == "credit" else None)}
+
+# %% ../../nbs/curriculum/88_planted.ipynb #8f0fad76
 def _declared(
     defect: Defect,  # any
 ) -> tuple[dict[str, Any], dict[str, Any]]: # leaves set on both sides, and on the new side alone
@@ -453,8 +550,10 @@ def pair(
     layer = _in_the_way(defect) if FAMILIES[defect.family].check == "layers" else Layer
     factory = _factory(defect) if defect.family in PLANTED else healthy
     trainers = [{"factory": f, "options": {"lr_schedule": "linear"}} for f in _trainers(defect)]
-    return (Side(healthy, options, trainers[0], "old", [Layer], RECORDS),
-            Side(factory, changed, trainers[1], "new", [layer], RECORDS))
+    what, unit = defect.options.get("what", ""), defect.options.get("unit")
+    kept = records(None, what if unit == "epochs" else ""), records(defect, what if unit == "seconds" else "")
+    return (Side(healthy, options, trainers[0], "old", [Layer], kept[0]),
+            Side(factory, changed, trainers[1], "new", [layer], kept[1]))
 
 
 def _trainers(defect: Defect) -> tuple[Callable[..., Any], Callable[..., Any]]: # of the old and of the new side
@@ -469,21 +568,7 @@ PLANTED = (*MISTAKEN, *ALTERED, *ENGINE, "early end", "permuted features", "othe
 LEARNED = ("bootstrap across the cut", "clip of zero", "other weights", "no mask", "rate decayed twice",
            "copied buffers", "other unit")
 
-
-def workers(
-    world: Any,  # of a side of this chapter, with its layers
-    now: Played,  # its last step
-    t: int,  # time
-) -> np.ndarray: # [E, A, 2]
-    "The scripted crew, which looks into the arenas inside."
-    while hasattr(world, "world"): world = world.world
-    if isinstance(world, Lanes): return np.concatenate([crew(lane.env.world, now, t) for lane in world.envs])
-    return crew(world, now, t)
-
-
-RECORDS: dict[str, Any] = {"policies": {"crew": workers}, "scripted": workers}
-
-# %% ../../nbs/curriculum/88_planted.ipynb #d24a4021
+# %% ../../nbs/curriculum/88_planted.ipynb #c804f98e
 IDLE = {"laser_cost": 2, "recipes.lasery.cooldown": 40, "recipes.armory.cooldown": 30, "limits.laser": 20}
 
 
@@ -496,5 +581,5 @@ def healthy_pair(
     changed = {} if seed < 5 else inert_changes(random)
     if 5 <= seed < 10: changed |= {k: IDLE[k] for k in random.permutation(sorted(IDLE))[:2].tolist()}
     trainer = {"factory": SmallTrainer, "options": {"lr_schedule": "linear"}}
-    return tuple(Side(healthy, o, trainer, name, [Layer], RECORDS)  # type: ignore[return-value]
+    return tuple(Side(healthy, o, trainer, name, [Layer], records(None))  # type: ignore[return-value]
                  for name, o in (("old", options), ("new", with_leaves(options, changed))))
