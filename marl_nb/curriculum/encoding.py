@@ -207,7 +207,7 @@ def overflow(
     "Tokens lost in an observation, or the share of full observations."
     rng, rates = stream(seed, "actions"), []
     world.reset(seed)
-    counters = getattr(world, "counters", dict)
+    counters: Callable[[], Mapping[str, np.ndarray]] = getattr(world, "counters", dict)
     counts, before = "tokens.lost" in counters(), 0
     for _ in range(steps):
         last = world.step(random_actions(world, rng)).obs[..., -1, :]
