@@ -38,7 +38,8 @@ def reply(
     "Answer whatever a client has sent."
     try: request = sc.Request.FromString(data)
     except DecodeError:
-        wrong = sc.Response(error=["expected a Request, got bytes that are none"], status=session.status)
+        wrong: Any = sc.Response(error=["expected a Request, got bytes that are none"])
+        wrong.status = session.status
         return wrong.SerializeToString()
     return session.answer(request).SerializeToString()
 
@@ -145,8 +146,8 @@ def install(
     mark.write_text(_MARK, encoding="utf-8")
     for name in map_names(): (root / "Maps" / name).write_text("marl_nb", encoding="utf-8")
     program = "import sys; from marl_nb.smac.server import serve; sys.exit(serve(sys.argv[1:]))"
-    python, path, code = (shlex.quote(str(part)) for part in (sys.executable, package, program))
-    binary.write_text(f'#!/bin/sh\nPYTHONPATH={path}:$PYTHONPATH exec {python} -c {code} --with-parent "$@"\n')
+    python, where, code = (shlex.quote(str(part)) for part in (sys.executable, package, program))
+    binary.write_text(f'#!/bin/sh\nPYTHONPATH={where}:$PYTHONPATH exec {python} -c {code} --with-parent "$@"\n')
     binary.chmod(0o755)
     warm_up()
     return root
