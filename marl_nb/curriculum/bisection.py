@@ -123,7 +123,7 @@ def adjusted(
     "Holm's adjustment over the questions that could be answered at all (Tarone 1990)."
     return np.where(np.isnan(q := holm(np.where(p < 1, p, np.nan))), 1.0, q)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #46a5fa82
+# %% ../../nbs/curriculum/68_bisection.ipynb #abf48ce1
 def episode_length(
     episodes: Episodes,  # any
 ) -> np.ndarray: # [K, E] steps
@@ -151,11 +151,12 @@ class Lab:
         new: Side,  # after
         measures: Mapping[str, Measure] = MEASURES,  # name -> one number an episode; the most important first
         lanes: int = 32,  # episodes a side and round
-        ordinal: int = 1,  # which episode of a lane is counted
+        ordinal: int = 1,  # 1: the first episode of a lane is counted; 2: the mean of its second and third
         horizon: int = 2000,  # steps after which an episode is left
         seed: int = 0,  # of everything
-        until: float = float("inf"),  # `time.monotonic()` at which to stop
+        until: float = float("inf"),  # `time.process_time()` at which to stop
     ):
+        if ordinal not in (1, 2): raise ValueError(f"ordinal: expected 1 or 2, got {ordinal!r}")
         self.old, self.new, self.lanes, self.ordinal, self.seed = old, new, lanes, ordinal, seed
         self.horizon, self.until, self.measures = horizon, until, {**measures, **LAWS}
         self.moves = moves(old, new)
@@ -182,16 +183,16 @@ class Lab:
             seed = child_seed(self.seed, "round", round) % 2**31
             rows: dict[Key, np.ndarray] = {}
             for name, policy in policies(self.old, self.new, seed=seed).items():
-                e = probe(side or self.side(taken), seed, self.lanes, ordinals=self.ordinal, policy=policy,
-                          horizon=self.horizon)
+                e = probe(side or self.side(taken), seed, self.lanes, ordinals=1 if self.ordinal == 1 else 3,
+                          policy=policy, horizon=self.horizon)
                 self.steps += e.steps * e.returns.shape[-1]
-                rows |= {(name, m): f(e)[self.ordinal - 1] for m, f in self.measures.items()}
+                rows |= {(name, m): f(e)[self.ordinal - 1 :].mean(0) for m, f in self.measures.items()}
             self._seen[taken, round] = np.array([rows[k] for k in self.keys], float)
         return self._seen[taken, round]
 
     def late(self) -> bool:
         "Whether the time is up."
-        return time.monotonic() > self.until
+        return time.process_time() > self.until
 
     def difference(
         self,
@@ -413,7 +414,7 @@ def brings_change(
 
     return brings
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #97fc6656
+# %% ../../nbs/curriculum/68_bisection.ipynb #300a672a
 def together(
     lab: Lab,  # as played
     b: Bisection,  # measured in it
@@ -439,11 +440,13 @@ def check_bisection(
     ordinal: int = 1,  # which episode of a lane is counted
     horizon: int = 2000,  # steps after which an episode is left
     alpha: float = 0.01,  # chance of any false alarm
-    seconds: float = 60.0,  # time for it; the first round is always played
+    seconds: float = 60.0,  # processor time for it
     seed: int = 0,  # of everything
+    lab: Lab | None = None,  # that has played these sides already; None: a new one
 ) -> list[Finding]: # one for every difference, and one for the change as a whole
     "Measure every difference by itself, from both ends."
-    lab = Lab(old, new, measures, lanes, ordinal, horizon, seed, time.monotonic() + seconds)
+    if lab is None: lab = Lab(old, new, measures, lanes, ordinal, horizon, seed)
+    lab.until = time.process_time() + seconds
     if not lab.moves: return []
     try: b = bisect(lab, looks, alpha)
     except ValueError as e: return unplayable(lab, str(e))
@@ -529,7 +532,7 @@ def declared_as_held(
     held = held_by(replace(old, options=options)) or {}
     return replace(old, options=options) if all(equal(held.get(k), v[2]) for k, v in leaves.items()) else None
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #1aa95190
+# %% ../../nbs/curriculum/68_bisection.ipynb #03ecca58
 def check_held(
     old: Side,  # before
     new: Side,  # after
@@ -539,8 +542,9 @@ def check_held(
     ordinal: int = 1,  # which episode of a lane is counted
     horizon: int = 2000,  # steps after which an episode is left
     alpha: float = 0.01,  # chance of any false alarm
-    seconds: float = 30.0,  # time for it
+    seconds: float = 30.0,  # processor time for it
     seed: int = 0,  # of everything
+    lab: Lab | None = None,  # that has played these sides already; None: a new one
 ) -> list[Finding]: # one for every leaf that can be declared as the new engine holds it, and for several below one name
     "What differences cost that the engines hold and nobody declared."
     leaves = undeclared(old, new)
@@ -550,25 +554,43 @@ def check_held(
     made = {k: declared_as_held(old, {n: leaves[n] for n in v}) for k, v in sets.items()}
     sides = {k: side for k, side in made.items() if side is not None}
     if not sides: return []
-    lab = Lab(old, new, measures, lanes, ordinal, horizon, seed, time.monotonic() + seconds)
-    measured, q = _against_old(lab, {CHANGE: new, **sides}, looks, alpha)
+    if lab is None: lab = Lab(old, new, measures, lanes, ordinal, horizon, seed)
+    lab.until = time.process_time() + seconds
+    idle = _idle(lab, {k: sides[k] for k in groups if k in sides})
+    members = {n: k for k in groups for n in groups[k]}
+    played = {k: s for k, s in sides.items() if members.get(k) not in idle}
+    measured, q = _against_old(lab, {CHANGE: new, **played}, looks, alpha)
     source = carriers(old, new, leaves)
     found = []
-    for name in sides:
-        members = [leaves[n] for n in sets[name]]
+    for name in (n for n in measured if n != CHANGE):
+        rows = [leaves[n] for n in sets[name]]
         carried = dict.fromkeys(x for n in sets[name] for x in source[n])
-        found.append(_held_finding(name, members, lab.keys, measured, q, list(carried), alpha))
+        found.append(_held_finding(name, rows, lab.keys, measured, q, list(carried), alpha))
     causes = {f.difference for f in found if f.verdict == "cause"}
     return [f for f in found if f.difference not in groups or not causes & set(sets[f.difference])]
 
 
+def _beside_old(lab: Lab, name: str, side: Side, rounds: int) -> np.ndarray: # [keys, rounds * lanes]
+    "Paired differences of a side and the old one."
+    taken = lab.all if name == CHANGE else frozenset({f"held {name}"})
+    return np.concatenate([lab.samples(taken, r, side) - lab.samples(lab.none, r) for r in range(rounds)], 1)
+
+
+def _idle(lab: Lab, sides: Mapping[str, Side]) -> list[str]:
+    "Sides that play the first round exactly like the old one."
+    return [k for k, side in sides.items() if not _beside_old(lab, k, side, 1).any()]
+
+
 def _against_old(lab: Lab, sides: Mapping[str, Side], looks: int, alpha: float) -> tuple[dict, dict]:
-    "Effects and adjusted p-values [keys] of sides compared with the old one."
+    "Effects and adjusted p-values [keys] of sides compared with the old one, as far as time allows."
+    d: dict[str, np.ndarray] = {}
+    undecided = list(sides)
     for n in range(1, looks + 1):
-        d = {k: np.concatenate([lab.samples(frozenset({f"held {k}"}), r, side) - lab.samples(lab.none, r)
-                                for r in range(n)], 1) for k, side in sides.items()}
+        for k in undecided:
+            if len(d) < 2 or not lab.late(): d[k] = _beside_old(lab, k, sides[k], n)
         p = adjusted(np.concatenate([sign_p(x) for x in d.values()])).reshape(len(d), -1)
-        if (p.min(1) <= alpha / looks).all() or lab.late(): break
+        undecided = [k for k, x in zip(list(d), p, strict=True) if x.min() > alpha / looks and d[k].any()]
+        if not undecided or lab.late(): break
     return {k: effects(x) for k, x in d.items()}, dict(zip(d, np.minimum(p * looks, 1), strict=True))
 
 

@@ -133,7 +133,7 @@ def renamed(
     return [(g, c) for g in gone for c in come
             if words(g) == words(c) or set(words(g)) & set(words(c)) and equal(g.old, c.new)]
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #546c1643
+# %% ../../nbs/curriculum/62_configurations.ipynb #c6467ca6
 def explicit_fields(
     config: Any,  # a configuration
 ) -> Any: # what it says was set by hand; None if it does not say
@@ -160,7 +160,9 @@ def round_trip(
     contents = [x if isinstance(x, Mapping) else vars(x) for x in map(as_mapping, (config, again))]
     broken = [str(d) for d in differences(*contents)]
     before, after = explicit_fields(config), explicit_fields(again)
-    if before != after: broken.append(f"explicit fields {before} -> {after}")
+    if before != after:
+        more = sorted({*(after or ()), *(before or ())} - {*(before or ())}.intersection(after or ()))
+        broken.append(f"explicitly set fields {len(before or ())} -> {len(after or ())}: {', '.join(more[:3])}")
     return broken
 
 # %% ../../nbs/curriculum/62_configurations.ipynb #185709d9
@@ -304,7 +306,7 @@ def _clash(name: str, pair: tuple[Any, Any]) -> Finding:
     return Finding("configuration", name, "defect", "exact", None, None, unit_of(name), None,
                    f"the new side declares {pair[0]!r} and holds {pair[1]!r}")
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #9d7e7f32
+# %% ../../nbs/curriculum/62_configurations.ipynb #d0120c80
 def check_round_trip(
     old: Side,  # before; its record "config" is the configuration object, if it has one
     new: Side,  # after
@@ -312,11 +314,12 @@ def check_round_trip(
     "Whether configurations survive being written and read."
     broken = [round_trip(s.records["config"]) if "config" in s.records else [] for s in (old, new)]
     if not broken[1] and not broken[0]: return []
-    where = "both sides" if all(broken) else "the new side" if broken[1] else "the old side"
-    return [Finding("configuration", "load(dump(config))", "defect", "exact", None, None, "", 0.0 if all(broken) else None,
+    where = "both sides" if all(broken) else "new" if broken[1] else "old"
+    dose = 0.0 if all(broken) else None
+    return [Finding("configuration", "load(dump(config))", "defect", "exact", None, None, "", dose,
                     f"{where}: {(broken[1] or broken[0])[-1]}")]
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #fddabb13
+# %% ../../nbs/curriculum/62_configurations.ipynb #be712466
 def positions(
     value: Any,  # of a leaf
     other: Any = ABSENT,  # its value on the other side, tried first
@@ -367,18 +370,18 @@ def knobs(
     other: Mapping[str, Any] | None = None,  # the other side's options, whose values are tried first
     steps: int = 32,  # length of the tape
     options: Mapping[str, Any] | None = None,  # in place of the side's own
-    until: float = float("inf"),  # `time.monotonic()` at which to stop
+    until: float = float("inf"),  # `time.process_time()` at which to stop
 ) -> dict[str, Knob]: # name -> what turning it did
     "Turn every knob of a side."
     base = fingerprint_of(side, options, steps=steps)
     if isinstance(base, str): return {}
     values, found = flatten(other or {}), {}
     for name in flatten(side.options if options is None else options):
-        if time.monotonic() > until: break
+        if time.process_time() > until: break
         found[name] = turn(side, name, base, values.get(name, ABSENT), steps, options)
     return found
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #7b9b5360
+# %% ../../nbs/curriculum/62_configurations.ipynb #39f62651
 def check_knobs(
     old: Side,  # before
     new: Side,  # after
@@ -386,7 +389,7 @@ def check_knobs(
     seconds: float = 20.0,  # time for it
 ) -> list[Finding]: # knobs that only one code reads, and differences that nobody reads
     "Compare which options have any effect."
-    until, found, dead = time.monotonic() + seconds, [], {}
+    until, found, dead = time.process_time() + seconds, [], {}
     names = {d.name for d in differences(old.options, new.options)}
     for options, other in ((old.options, new.options), (new.options, old.options)):
         sets = [knobs(s, other, steps, options, until) for s in ((old, new) if coded(old) != coded(new) else (new,))]
@@ -417,7 +420,7 @@ def _dead(where: str, name: str, steps: int) -> tuple[str, str]:
     return ("defect" if where == "new" else "untested",
             f"with the same options, turning it changes the {live} environment and not the {where} one ({steps} steps)")
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #56d2f5e1
+# %% ../../nbs/curriculum/62_configurations.ipynb #a313bebd
 def purity(
     side: Side,  # which
     other: Side | None = None,  # also built in between
@@ -426,7 +429,7 @@ def purity(
     seconds: float = 10.0,  # for turned knobs in between
 ) -> dict[str, str]: # what failed -> how; empty: pure
     "Whether building and resetting depends on anything but options and seed."
-    broken, until = {}, time.monotonic() + seconds
+    broken, until = {}, time.process_time() + seconds
     base = fingerprint_of(side, steps=steps)
     if isinstance(base, str): return {"build": base}
     alive = build(side, 2)
@@ -437,7 +440,7 @@ def purity(
         broken["reset(seed)"] = "no effect of the seed"
     if not broken:
         for options in _changed(side, other):
-            if time.monotonic() > until: break
+            if time.process_time() > until: break
             fingerprint_of(side, options, steps=4)
         if other is not None: fingerprint_of(other, steps=4)
         if fingerprint(alive, 0, steps) != base: broken["aliasing"] = "building another one changed one that exists"

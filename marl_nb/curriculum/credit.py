@@ -162,10 +162,11 @@ def clipped_share(
     x = np.asarray(scores, float)
     return float(((x < low) | (x > high)).mean()) if x.size else 0.0
 
-# %% ../../nbs/curriculum/74_credit.ipynb #3fbf66ca
+# %% ../../nbs/curriculum/74_credit.ipynb #33b3dac0
 class Cost(NamedTuple):
     "Time of a draw by pool size."
 
+    sizes: tuple[int, ...]  # K
     seconds: tuple[float, ...]  # fastest draw of each size
     slope: float  # log-log, between the two largest sizes; 1 is linear
 
@@ -173,26 +174,31 @@ class Cost(NamedTuple):
 def scheduling_cost(
     make: Callable[[int], Sampler],  # pool size -> a fresh sampler
     generator: TaskGenerator,  # of the tasks
-    sizes: Sequence[int] = (64, 256, 1024),  # K
-    repeats: int = 5,  # draws of each size
-    completions: int = 6,  # of each task before, so that all can be evicted
+    largest: int = 16_384,  # K
+    enough: float = 0.1,  # s of a draw after which no larger pool is tried
+    repeats: int = 3,  # draws of each size
     clock: Callable[[], float] = time.thread_time,  # s
 ) -> Cost:
     "How the time of `get_task` grows with the pool."
-    if len(sizes) < 2 or repeats < 1:
-        raise ValueError(f"sizes, repeats: expected at least 2 and 1, got {sizes}, {repeats}")
-    fastest = []
-    for size in sizes:
-        sampler = make(size)
-        for n in range(completions):
-            for slot in range(size): sampler.update(slot, (n + slot) % 3 / 2)
-        pool, times = Curriculum(generator, sampler), []
-        for _ in range(repeats):
-            start = clock()
-            pool.get_task()
-            times.append(clock() - start)
-        fastest.append(max(min(times), 1e-9))
-    return Cost(tuple(fastest), float(np.log(fastest[-1] / fastest[-2]) / np.log(sizes[-1] / sizes[-2])))
+    if largest < 256 or repeats < 1:
+        raise ValueError(f"largest, repeats: expected at least 256 and 1, got {largest}, {repeats}")
+    sizes, fastest = [64], [_fastest_draw(make(64), generator, repeats, clock)]
+    while len(sizes) < 2 or (4 * sizes[-1] <= largest and fastest[-1] < enough):
+        sizes.append(4 * sizes[-1])
+        fastest.append(_fastest_draw(make(sizes[-1]), generator, repeats, clock))
+    return Cost(tuple(sizes), tuple(fastest), float(np.log(fastest[-1] / fastest[-2]) / np.log(4)))
+
+
+def _fastest_draw(sampler: Sampler, generator: TaskGenerator, repeats: int, clock: Callable[[], float]) -> float: # s
+    "The fastest of some draws from a full pool whose tasks were all completed six times."
+    for n in range(6):
+        for slot in range(sampler.size): sampler.update(slot, (n + slot) % 3 / 2)
+    pool, times = Curriculum(generator, sampler), []
+    for _ in range(repeats):
+        start = clock()
+        pool.get_task()
+        times.append(clock() - start)
+    return max(min(times), 1e-9)
 
 # %% ../../nbs/curriculum/74_credit.ipynb #6cd06311
 def credit_flaws(
@@ -230,13 +236,12 @@ def _looks_uniform(draws: list[tuple[int, np.ndarray]]) -> str:
     slots, K = np.array([slot for slot, _ in draws]), len(draws[0][1])
     return "; they look uniform" if sampling_test(slots, np.full((len(slots), K), 1 / K)).p > 0.05 else ""
 
-# %% ../../nbs/curriculum/74_credit.ipynb #e16fd4a4
+# %% ../../nbs/curriculum/74_credit.ipynb #f0cdefe2
 def sampler_flaws(
     make: Callable[[int], Sampler],  # pool size -> a fresh sampler
     generator: TaskGenerator,  # of the tasks
     scores: Sequence[float] = (),  # of completed tasks, to see what a clip would hide
-    steepest: float = 1.25,  # exponent of the time over the pool size that is still allowed
-    sizes: Sequence[int] = (64, 256, 1024),  # K
+    steepest: float = 1.3,  # exponent of the time over the pool size that is still allowed
 ) -> dict[str, str]: # what -> what is wrong
     "What is wrong with a sampler by itself."
     wrong, seen, loud = {}, sensitivity(make), sensitivity(make, scale=15.0)
@@ -248,10 +253,10 @@ def sampler_flaws(
         wrong["curriculum.clip"] = (
             f"with rewards of 15 instead of 1 the mass of what is being learnt falls from {seen.improving:.3f} to "
             f"{loud.improving:.3f}; {100 * clipped_share(scores):.0f} % of the scores are beyond 0 to 1")
-    if (cost := scheduling_cost(make, generator, sizes)).slope > steepest:
+    if (cost := scheduling_cost(make, generator)).slope > steepest:
         wrong["curriculum.scheduling"] = (
             f"the cost of a draw grows with the pool size to the power {cost.slope:.2f}: "
-            f"{1e3 * cost.seconds[-1]:.3g} ms for {sizes[-1]} tasks")
+            f"{1e3 * cost.seconds[-1]:.3g} ms for {cost.sizes[-1]} tasks")
     return wrong
 
 

@@ -7,7 +7,7 @@ __all__ = ['Check', 'CHECKS', 'SHARES', 'NAMES', 'STRENGTH', 'CODE', 'COLOURS', 
            'Row', 'is_shared', 'merged', 'place', 'rank', 'Diagnosis', 'relative_loss', 'diagnose', 'plot_effects',
            'verdict_text', 'write_diagnosis']
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #200ef604
+# %% ../../nbs/curriculum/85_doctor.ipynb #2d5307ae
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,23 +19,24 @@ import numpy as np
 import pandas as pd
 
 from ..core.report import rows_table, section, svg, write_page
-from .bisection import LAWS, check_bisection, check_held
+from .bisection import LAWS, Lab, check_bisection, check_held
 from .bootstrapping import check_bootstrapping
 from .configurations import check_configuration, check_knobs, check_purity, check_round_trip, flatten
 from .encoding import check_encoding, check_remapping, check_resets
 from .episodes import check_episodes, early_share, settles
+from .layers import check_layers, check_throughput
 from .probes import MEASURES, Measure, probe
 from .reward import can_be_root, check_availability, check_reachability
 from .sides import TIERS, Finding, Side, takes
 from .trainers import check_trainers
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #27a941eb
+# %% ../../nbs/curriculum/85_doctor.ipynb #6a58ce9d
 Check = Callable[..., list[Finding]]  # (old, new, **options) -> findings
 
 CHECKS: tuple[Check, ...] = (
     check_configuration, check_round_trip, check_trainers, check_bootstrapping, check_encoding, check_remapping,
-    check_resets, check_purity, check_reachability, check_held, check_bisection, check_episodes, check_availability,
-    check_knobs)
+    check_resets, check_layers, check_throughput, check_purity, check_reachability, check_held, check_bisection,
+    check_episodes, check_availability, check_knobs)
 SHARES = {check_bisection: 0.6, check_held: 0.2, check_purity: 0.1, check_knobs: 0.5}  # of the time that is left
 
 
@@ -44,18 +45,18 @@ def run_check(
     old: Side,  # before
     new: Side,  # after
     options: Mapping[str, Any],  # those that its signature names are passed
-    until: float,  # `time.monotonic()` at which to be done
+    until: float,  # `time.process_time()` at which to be done
 ) -> list[Finding]: # one of verdict "untested" if it failed
     "Run a check with the options that it takes."
     given = {k: v for k, v in options.items() if takes(check, k)}
-    left, name = until - time.monotonic(), getattr(check, "__name__", type(check).__name__).removeprefix("check_")
+    left, name = until - time.process_time(), getattr(check, "__name__", type(check).__name__).removeprefix("check_")
     if takes(check, "seconds"): given["seconds"] = max(left * SHARES.get(check, 0.3), 1.0)
     try: return check(old, new, **given)
     except Exception as e:
         text = f"the check failed: {type(e).__name__}: {e}"
         return [Finding(name, "", "untested", "exact", None, None, "", None, text)]
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #14929333
+# %% ../../nbs/curriculum/85_doctor.ipynb #1205555b
 NAMES = {"steps": ("training_steps", "total_agent_steps", "total_timesteps", "agent_steps"),
          "lanes": ("training_lanes", "n_envs", "num_envs")}  # of trainer options
 
@@ -74,21 +75,21 @@ def first_episodes(
     new: Side,  # after
     later: Sequence[Finding],  # of the bisection of second episodes
     options: Mapping[str, Any],  # of the checks
-    until: float,  # `time.monotonic()` at which to be done
+    until: float,  # `time.process_time()` at which to be done
 ) -> list[Finding]: # what a bisection of first episodes shows and that of second ones does not
     "Bisect first episodes, and bound what they can have done."
-    seen = [probe(s, options.get("seed", 0), 16, ordinals=2, horizon=options["horizon"]) for s in (old, new)]
+    seen = [probe(s, options["seed"], 16, ordinals=2, horizon=options["horizon"]) for s in (old, new)]
     share = early_share([1], seen, options.get("training_steps"), options.get("training_lanes"))
     sure = {f.difference for f in later if f.verdict in ("cause", "contributor")}
     found = []
-    for f in run_check(check_bisection, old, new, {**options, "ordinal": 1}, until):
+    for f in run_check(check_bisection, old, new, {**options, "ordinal": 1, "lab": None}, until):
         if f.difference in sure or f.verdict not in ("cause", "contributor") or not f.difference: continue
         part = "an unknown share" if share is None else f"{share:.2g}"
         text = f"in first episodes alone ({part} of all agent steps): {f.evidence}"
         found.append(f._replace(check="first episodes", verdict="contributor", dose=share, evidence=text))
     return found
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #3d1dee8d
+# %% ../../nbs/curriculum/85_doctor.ipynb #622a85a6
 class Row(NamedTuple):
     "What is known of one difference."
 
@@ -111,7 +112,8 @@ def is_shared(
     f: Finding,  # of any check
 ) -> bool: # whether both sides have it
     "Whether a defect is one of both sides."
-    return f.verdict == "defect" and (f.dose == 0.0 or f.effect is not None and f.effect <= 1e-3)
+    same = "both sides" in f.evidence if f.effect is None else f.effect <= 1e-3
+    return f.verdict == "defect" and (f.dose == 0.0 or same)
 
 
 def merged(
@@ -209,11 +211,11 @@ def relative_loss(
     if not whole or whole[0].effect is None or whole[0].unit in LAWS: return 0.0
     return min(abs(whole[0].effect) / (1.0 if whole[0].unit == "reward seen" else max(scale, 1e-12)), 1.0)
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #0bc78140
+# %% ../../nbs/curriculum/85_doctor.ipynb #4c1038ae
 def diagnose(
     old: Side,  # before
     new: Side,  # after
-    seconds: float = 120.0,  # time for all of it
+    seconds: float = 120.0,  # processor time for all of it; on an idle machine about the time it takes
     measures: Mapping[str, Measure] = MEASURES,  # name -> one number an episode; the most important first
     loss: float | None = None,  # observed in training, as a share of the measure's range; None: that of the probe
     training_steps: float | None = None,  # agent steps of the training; None: as its options say
@@ -225,31 +227,33 @@ def diagnose(
 ) -> Diagnosis: # ranked
     "Compare two set-ups by executing them, and rank their differences."
     if not seconds > 0: raise ValueError(f"seconds: expected more than 0, got {seconds!r}")
-    until, spent, found = time.monotonic() + seconds, {}, []
+    until, spent, found = time.process_time() + seconds, {}, []
     size = training_size(new)
     options: dict[str, Any] = {
         "measures": measures, "horizon": horizon, "alpha": alpha, "seed": seed,
         "training_lanes": training_lanes or size.get("lanes"), "training_steps": training_steps or size.get("steps"),
         **_scale(old, new, horizon, seconds, seed)}
+    options["lab"] = Lab(old, new, measures, options["lanes"], options["ordinal"], horizon, seed)
     for check in checks:
-        began = time.monotonic()
+        began = time.process_time()
         if began > until and check in SHARES: continue
         now = run_check(check, old, new, options, until)
-        if check is check_bisection and options["ordinal"] > 1: now += first_episodes(old, new, now, options, until)
+        if check is check_bisection and options["ordinal"] > 1 and time.process_time() < until:
+            now += first_episodes(old, new, now, options, until)
         found += now
-        spent[getattr(check, "__name__", "check").removeprefix("check_")] = time.monotonic() - began
+        spent[getattr(check, "__name__", "check").removeprefix("check_")] = time.process_time() - began
     lost = relative_loss(found, options["scale"]) if loss is None else loss
     return Diagnosis(old, new, rank(found, measures, lost), found, spent, lost)
 
 
 def _scale(old: Side, new: Side, horizon: int, seconds: float, seed: int) -> dict[str, Any]:
     "How many lanes fit into the time, which ordinal is counted, and how large returns are; guesses where a side fails."
-    began = time.monotonic()
-    until = lambda: time.monotonic() + seconds / 10
-    try: seen = [probe(s, seed, 24, ordinals=2, horizon=horizon, until=until()) for s in (old, new)]
+    began = time.process_time()
+    until = lambda: time.process_time() + seconds / 10
+    try: seen = [probe(s, seed, 16, ordinals=2, horizon=horizon, until=until()) for s in (old, new)]
     except Exception: return {"lanes": 32, "ordinal": 1, "scale": 1.0}
-    each = (time.monotonic() - began) / 4  # of 24 lanes and one episode
-    lanes = int(np.clip(seconds / 60 / max(each, 1e-9) * 24, 16, 32))
+    each = (time.process_time() - began) / 4  # of 16 lanes and one episode
+    lanes = int(np.clip(seconds / 60 / max(each, 1e-9) * 16, 16, 32))
     settled = all(settles(e) for e in seen if e.finished.all())
     scale = max(float(np.abs(e.returns.mean())) for e in seen)
     return {"lanes": lanes, "ordinal": 1 if settled else 2, "scale": scale}

@@ -38,7 +38,7 @@ def law_test(
     drawn = [np.abs(counts(x) - known).max() for x in np.searchsorted(cumulative, u * cumulative[-1]) + 1]
     return float(distance), float((1 + (np.array(drawn) >= distance * (1 - 1e-9)).sum()) / (1 + draws))
 
-# %% ../../nbs/curriculum/66_episodes.ipynb #f37b4a30
+# %% ../../nbs/curriculum/66_episodes.ipynb #484e5648
 def touched(
     old: Episodes,  # of K ordinals
     new: Episodes,  # of as many
@@ -56,11 +56,11 @@ def touched(
 
 def settles(
     episodes: Episodes,  # of at least 2 ordinals
-    alpha: float = 0.001,  # of the test
+    alpha: float = 0.001,  # of each test
 ) -> bool: # False: the first episode follows another law than the second
     "Whether the first episode of a lane is like the second, by its length and its return."
-    first, second = ((e[0], e[1]) for e in (episodes.length, mean_return(episodes)))
-    return all(ks_2samp(a, b, method="exact").pvalue > alpha for a, b in (first, second))
+    measures = episodes.length, mean_return(episodes)
+    return all(ks_2samp(x[0], x[1], method="exact").pvalue > alpha for x in measures)
 
 
 def early_share(

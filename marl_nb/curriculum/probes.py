@@ -37,7 +37,7 @@ def policies(
     shared = [name for name in known[0] if all(name in k for k in known)] if known else []
     return {"random": random_policy(seed), **{name: find(known[0][name]) for name in shared}}
 
-# %% ../../nbs/curriculum/63_probes.ipynb #4f969d74
+# %% ../../nbs/curriculum/63_probes.ipynb #5174d32c
 class Episodes(NamedTuple):
     "What was seen of `K` episodes in each of `E` lanes; the first axis is their ordinal in the lane."
 
@@ -55,7 +55,7 @@ def play(
     ordinals: int = 1,  # K, episodes a lane
     policy: Policy | None = None,  # None: random, from a tape of the same seed
     horizon: int = 2000,  # steps after which a lane is left, for each episode
-    until: float = float("inf"),  # `time.monotonic()` at which to stop early
+    until: float = float("inf"),  # `time.process_time()` at which to stop early
 ) -> Episodes: # of every lane
     "Play episodes in every lane; those of lanes that are done are not counted on."
     for name, n in (("ordinals", ordinals), ("horizon", horizon)):
@@ -65,7 +65,7 @@ def play(
     length, truncated, finished = np.zeros(shape, int), *np.zeros((2, *shape), bool)
     returns, first = np.zeros((*shape, world.n_agents)), np.zeros((*shape, world.n_agents), int)
     k, now, t = np.zeros(world.n_envs, int), world.reset(seed), 0
-    while (k < ordinals).any() and t < horizon * ordinals and (t % 64 or time.monotonic() < until):
+    while (k < ordinals).any() and t < horizon * ordinals and (t % 64 or time.process_time() < until):
         now = world.step(policy(world, now, t))
         length[k, lanes] += 1
         returns[k, lanes] += now.reward

@@ -127,7 +127,7 @@ def flat_obs(
     "An observation as one array."
     return np.asarray(obs) if isinstance(space, spaces.Box) else np.asarray(spaces.flatten(space, obs), float)
 
-# %% ../../nbs/curriculum/60_sides.ipynb #c3ce8d65
+# %% ../../nbs/curriculum/60_sides.ipynb #d46f95e6
 def _scalars(thing: Any) -> dict[str, Any]:
     "Attributes of an object that are numbers, texts or flags, and the fields of dataclasses among them."
     found: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def held(
     while env is not None:
         if inspect.getattr_static(env, "effective_config", None) is not None: return {**found, **env.effective_config()}
         inner = getattr(env, "__dict__", {}).get("env")
-        found.setdefault("env" if inner is None else type(env).__name__, _scalars(env))
+        if own := _scalars(env): found.setdefault("env" if inner is None else type(env).__name__, own)
         env = inner
     return found
 
