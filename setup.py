@@ -26,7 +26,7 @@ setup(
     package_data={cfg["lib_path"]: ["data/*", "data/*/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={extra: cfg[extra + "_requirements"].split()
-                    for extra in ("sc2", "tensorboard", "wandb", "sb3", "docs", "dev")},
+                    for extra in ("sc2", "tensorboard", "wandb", "sb3", "mettagrid", "docs", "dev")},
     entry_points={
         "console_scripts": ["marl-nb = marl_nb.core.cli:main"],
         "nbdev": [f"{cfg['lib_name']} = {cfg['lib_path']}._modidx:d"],

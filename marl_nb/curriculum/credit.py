@@ -22,7 +22,7 @@ from .sides import Finding, Side
 from .tasks import TaskGenerator
 from .wrapper import Episode, Watch
 
-# %% ../../nbs/curriculum/74_credit.ipynb #b4adfbde
+# %% ../../nbs/curriculum/74_credit.ipynb #2490ad77
 class CreditLog(NamedTuple):
     "What one worker's curriculum drew and heard, and what was played."
 
@@ -62,7 +62,7 @@ def accounts(
     found = SequenceMatcher(None, begun, drawn, autojunk=False).get_matching_blocks()
     return Accounts(len(ended), tuple(elsewhere), unplayed, uncredited, len(begun) - sum(m.size for m in found))
 
-
+# %% ../../nbs/curriculum/74_credit.ipynb #d6399411
 def play_log(
     env: Any,  # outermost layer: reset, step, done
     watch: Watch,  # the witness in it

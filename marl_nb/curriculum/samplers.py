@@ -18,7 +18,7 @@ from ..core.config import check_types
 from ..core.seeding import stream
 from .tasks import Task, TaskGenerator
 
-# %% ../../nbs/curriculum/52_samplers.ipynb #5811fb92
+# %% ../../nbs/curriculum/52_samplers.ipynb #5ebffb0a
 class Sampler(Protocol):
     "Weights over the slots of a pool, moved by the scores of completed tasks."
 
@@ -43,7 +43,7 @@ class Sampler(Protocol):
     ) -> None:
         "Forget a slot: it holds a new task."
 
-
+# %% ../../nbs/curriculum/52_samplers.ipynb #cab4eb9a
 class DiscreteRandom:
     "Fixed weights; scores change nothing."
 

@@ -93,7 +93,7 @@ def lost_share(
         raise ValueError(f"epoch, every, cost: expected above 0, above 0, at least 0, got {got}")
     return cost / every / (epoch + cost / every)
 
-# %% ../../nbs/curriculum/72_units.ipynb #6c6e4887
+# %% ../../nbs/curriculum/72_units.ipynb #4a7f1024
 def check_units(
     old: Side,  # records: events, declared, costs
     new: Side,  # the same
@@ -113,7 +113,7 @@ def check_units(
         findings += _period(what, before, after, new.records.get("costs", {}).get(what), tolerance)
     return findings
 
-
+# %% ../../nbs/curriculum/72_units.ipynb #b7ab5ff0
 def _told(fit: Fit) -> str:
     unit = fit.units[0]
     return f"{fit.period[unit]:.4g} {' or '.join(fit.units)} (CV {fit.cv[unit]:.3g})"

@@ -20,7 +20,7 @@ from .config import Played
 from .samplers import Curriculum
 from .tasks import Task
 
-# %% ../../nbs/curriculum/55_wrapper.ipynb #3fd6bf0a
+# %% ../../nbs/curriculum/55_wrapper.ipynb #a322c9ff
 class Episodic(Protocol):
     "One lane without autoreset."
 
@@ -49,7 +49,7 @@ class Episodic(Protocol):
     def get_episode_rewards(self) -> np.ndarray: # [A]
         "Sum of the rewards of the running episode, or of the one that is over."
 
-
+# %% ../../nbs/curriculum/55_wrapper.ipynb #59085f3b
 class TinyEnv:
     "The smallest episodic environment: action 1 earns `config['reward']`, and `config['length']` steps are an episode."
 
@@ -135,7 +135,7 @@ class Watch:
         self._ends += bool(out[2].all() or out[3].all())
         return out
 
-# %% ../../nbs/curriculum/55_wrapper.ipynb #b8916091
+# %% ../../nbs/curriculum/55_wrapper.ipynb #d385de00
 @dataclass(frozen=True)
 class WrapperDefects:
     "What can be wrong with a curriculum wrapper; the defaults are how it was in August 2025."
@@ -148,7 +148,7 @@ class WrapperDefects:
         check_types(self)
         if self.swallows < 0: raise ValueError(f"swallows: expected at least 0, got {self.swallows!r}")
 
-
+# %% ../../nbs/curriculum/55_wrapper.ipynb #0f3f9485
 class EarlyWrapper:
     "The incident's wrapper, called directly: what its two successors of this chapter have in common."
 

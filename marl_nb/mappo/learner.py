@@ -93,6 +93,7 @@ class Batches:
         self,
         policy: MAPPOPolicy,  # the policy that made the rollout
         rollout: Rollout,  # filled
+        extra: np.ndarray | None = None,  # [T, E] or [T, E, A] added to the advantage before it is standardised
     ):
         c, norm, A = policy.config, policy.value_norm, policy.sizes["n_agents"]
         value, final = rollout_values(policy, rollout)
@@ -103,6 +104,7 @@ class Batches:
         advantage, returns = (torch.from_numpy(x) for x in gae(
             reward, units[0], terminated, truncated, units[1], c.gamma, c.gae_lambda, c.timeout))
         each = advantage if policy.per_agent else advantage[..., None].expand(-1, -1, A)
+        if extra is not None: each = each + torch.from_numpy(extra).to(each.dtype).reshape(*extra.shape[:2], -1)
         if c.normalise_advantages: each = normalise_advantages(each, rollout.alive)
         self.values = units[0][:-1]  # in units of reward, before any update
         self.whole = Batch(*(x.to(policy.device).flatten(0, 1) for x in (
@@ -256,9 +258,10 @@ class Learner:
     def update(
         self,
         rollout: Rollout,  # filled by the policy as it is now
+        extra: np.ndarray | None = None,  # [T, E] or [T, E, A] advantage of another goal, units of reward
     ) -> dict[str, float]: # means over all optimiser steps; the probes are of the first
         "All epochs over one rollout."
-        batches, c = Batches(self.policy, rollout), self.config
+        batches, c = Batches(self.policy, rollout, extra), self.config
         parts = self.check_parts(rollout, len(batches.segments))
         random, rows = stream(c.seed, "minibatch", self.iteration), []
         self._units = self.policy.value_norm.mean, self.policy.value_norm.std  # of the old values
