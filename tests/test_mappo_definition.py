@@ -250,7 +250,7 @@ def test_ratio_is_1_before_the_first_step(recurrent, shared, kind):
                          rollout_steps=32, epochs=2, minibatches=2, policy_gain=1.0)
     trainer = Trainer(config, smac.make("3m", n_envs=4, threads=1))
     assert max(trainer.iterate()["ratio_0"] for _ in range(2)) < 1e-6
-    assert (trainer.rollout.alive == 0).any() and trainer.rollout.first[1:-1].any()
+    assert (trainer.algorithm.rollout.alive == 0).any() and trainer.algorithm.rollout.first[1:-1].any()
 
 
 @pytest.mark.parametrize(("recurrent", "masks"), [*itertools.product((False, True), repeat=2)])

@@ -24,7 +24,7 @@ def test_an_update_on_a_gpu(tmp_path, recurrent):
     config = {**SMALL, "recurrent": recurrent}
     here, there = (Trainer(MAPPOConfig(**config, device=device), battles()) for device in ("cpu", "cuda"))
     here.collect()
-    losses, other = (Learner(trainer.policy).update(here.rollout) for trainer in (here, there))
+    losses, other = (Learner(trainer.policy).update(here.algorithm.rollout) for trainer in (here, there))
     for name in LOSSES: assert other[name] == pytest.approx(losses[name], rel=1e-3, abs=1e-4), name
     assert there.iterate()["ratio_0"] < 1e-4
     there.policy.save(tmp_path / "policy.safetensors")

@@ -6,7 +6,8 @@
 __all__ = ['information_weight_at', 'bonus_of', 'InformationCritic', 'CrossEntropySearch', 'TeamClassifier', 'AuxiliaryTeam',
            'actor_vector', 'set_actor_vector']
 
-# %% ../../nbs/amal/50_auxiliaries.ipynb #8ba63e63
+# %% ../../nbs/amal/50_auxiliaries.ipynb #50114f2a
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,8 @@ from .information import BonusScale, disagreement, gaussian_gain, renyi_gain, sk
 from .models import WorldModel
 from ..core.protocols import TimeStep
 from ..core.seeding import child_seed, stream, torch_generator
-from ..mappo.learner import Learner, optimiser_arrays, restore_optimisers
+from ..mappo.contract import Team, join_parts, split_parts
+from ..mappo.learner import optimiser_arrays, restore_optimisers
 from ..mappo.networks import Network
 from ..mappo.policy import MAPPOPolicy
 from ..mappo.returns import gae
@@ -222,26 +224,25 @@ class TeamClassifier:
             for k, v in self.network.named_parameters(): v.copy_(torch.from_numpy(arrays[f"network.{k}"]))
         restore_optimisers({"adam": self.optimiser}, arrays)
 
-# %% ../../nbs/amal/50_auxiliaries.ipynb #fc90bfe7
-class AuxiliaryTeam:
+# %% ../../nbs/amal/50_auxiliaries.ipynb #21d79401
+class AuxiliaryTeam(Team):
     "A team that seeks information in lanes of its own."
 
     def __init__(
         self,
         config: AMALConfig,  # of the whole algorithm
         number: int,  # of the team
-        step: TimeStep,  # a time step of its lanes
-        env: Any = None,  # which names its features, see `policy_for`
+        step: TimeStep,  # the first time step of its lanes
+        env: Any = None,  # the environment, which says what it is
     ):
-        own = replace(config, seed=child_seed(config.seed, "auxiliary", number))
-        self.config, self.number, self.iteration = own, number, 0
-        self.policy = MAPPOPolicy.for_step(own, step, env)
-        self.learner, n_envs = Learner(self.policy), len(step.reward)
-        self.rollout = self.policy.rollout(own.rollout_steps, n_envs)
-        self.scale = BonusScale(n_envs, own.gamma, own.bonus_clip)
+        self.config = replace(config, seed=child_seed(config.seed, "auxiliary", number))
+        self.number = number
+        self.rollouts = 0  # rollouts that the team has played
+        super().__init__(self.config, step, env)
+        self.scale = BonusScale(len(step.reward), config.gamma, config.bonus_clip)
         self.search: CrossEntropySearch | None = None
-        if own.auxiliary_kind == "cem":
-            self.search = CrossEntropySearch(actor_vector(self.policy), own.seed)
+        if config.auxiliary_kind == "cem":
+            self.search = CrossEntropySearch(actor_vector(self.policy), self.config.seed)
             set_actor_vector(self.policy, self.search.ask())
 
     def reward(
@@ -253,38 +254,37 @@ class AuxiliaryTeam:
         paid = self.scale(bonus) + self.config.auxiliary_reward * self.rollout.np.reward
         return (paid if skill is None else paid + self.config.diversity * skill).astype(np.float32)
 
-    def update(
+    def learn(
         self,
-        bonus: np.ndarray,  # [T, E]
+        bonus: np.ndarray,  # [T, E] of its rollout
         skill: np.ndarray | None = None,  # [T, E]
-    ) -> dict[str, float]: # losses; empty where the team did not learn
+    ) -> dict[str, float]: # mean reward, and the fitness of a candidate of the search (NaN without one)
         "Learn from the rollout, if a refresh is due; the environment's reward stays in it."
-        paid, self.iteration = self.reward(bonus, skill), self.iteration + 1
-        if self.config.auxiliary_kind == "random" or self.iteration % self.config.refresh_interval: return {}
+        paid, self.rollouts = self.reward(bonus, skill), self.rollouts + 1
+        row = {"auxiliary_reward": float(paid.mean()), "fitness": math.nan}
+        if self.config.auxiliary_kind == "random" or self.rollouts % self.config.refresh_interval: return row
         if self.search is not None:
-            self.search.tell(float(paid.mean()))
+            self.search.tell(row["auxiliary_reward"])
             set_actor_vector(self.policy, self.search.ask())
-            return {"fitness": float(paid.mean())}
+            return row | {"fitness": row["auxiliary_reward"]}
         earned = self.rollout.np.reward.copy()
         self.rollout.np.reward[:] = paid
-        try: return self.learner.update(self.rollout)
+        try: self.learner.update(self.rollout)
         finally: self.rollout.np.reward[:] = earned
+        return row
 
     def arrays(self) -> dict[str, np.ndarray]:
-        "Everything to go on from, the rollout's last row apart."
-        parts = {"policy": self.policy.arrays(), "learner": self.learner.arrays(), "scale": self.scale.arrays(),
-                 "search": {} if self.search is None else self.search.arrays(),
-                 "about": {"counts": np.array([self.iteration, self.learner.iteration])}}
-        return {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()}
+        "Everything needed to go on."
+        return join_parts({"team": super().arrays(), "scale": self.scale.arrays(), "about": {
+            "rollouts": np.array(self.rollouts)}, "search": self.search.arrays() if self.search else {}})
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         "Go on where the arrays were taken."
-        part = lambda p: {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{p}/")}  # noqa: E731
-        self.iteration, learned = (int(n) for n in arrays["about/counts"])
-        self.policy.load_arrays(part("policy"))
-        self.learner.load_arrays(part("learner"), learned)
-        self.scale.load_arrays(part("scale"))
-        if self.search is not None: self.search.load_arrays(part("search"))
+        parts = split_parts(arrays, "team", "scale", "about", "search")
+        super().load_arrays(parts["team"])
+        self.scale.load_arrays(parts["scale"])
+        self.rollouts = int(parts["about"]["rollouts"])
+        if self.search is not None: self.search.load_arrays(parts["search"])
 
 
 def actor_vector(

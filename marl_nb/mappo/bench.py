@@ -153,7 +153,7 @@ def arithmetic(
     "The learner against the bare loop, at 2s3z's shape with 8 lanes of 400 steps."
     t = trainer(threads, recurrent=recurrent)
     t.collect()
-    return ratio(lambda: t.learner.update(t.rollout), bare_loop(recurrent), repeats)
+    return ratio(lambda: t.algorithm.update(0.0), bare_loop(recurrent), repeats)
 
 # %% ../../nbs/mappo/90_bench.ipynb #fbb43ae0
 ROWS = [

@@ -97,6 +97,11 @@ class MAPPOConfig:
             raise ValueError(f"chunk_length: expected a divisor of rollout_steps {self.rollout_steps}, "
                              f"got {self.chunk_length}")
 
+    @property
+    def scheduled(self) -> bool:
+        "Whether anything depends on how far the training is, so that `total_steps` cannot change under way."
+        return self.lr_schedule == "linear"
+
 # %% ../../nbs/mappo/10_config.ipynb #7232123c
 def check_range(
     config: Any,  # a dataclass instance
