@@ -7,7 +7,7 @@ __all__ = ['Check', 'CHECKS', 'SHARES', 'NAMES', 'STRENGTH', 'SPEED', 'CODE', 'C
            'first_episodes', 'Row', 'is_shared', 'merged', 'place', 'rank', 'Diagnosis', 'derived', 'relative_loss',
            'diagnose', 'plot_effects', 'verdict_text', 'write_diagnosis']
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #2f4e8024
+# %% ../../nbs/curriculum/85_doctor.ipynb #107bb644
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.report import rows_table, section, svg, write_page
-from .bisection import LAWS, Lab, carriers, check_bisection, check_held
+from .bisection import LAWS, Lab, Training, carriers, check_bisection, check_held, check_training, moves
 from .bootstrapping import check_bootstrapping
 from .configurations import check_configuration, check_knobs, check_purity, check_round_trip, flatten
+from .credit import check_credit
 from .encoding import check_encoding, check_remapping, check_resets
 from .episodes import check_episodes, early_share, settles
 from .layers import check_layers, check_throughput
@@ -29,13 +30,14 @@ from .probes import MEASURES, Measure, probe
 from .reward import can_be_root, check_availability, check_reachability
 from .sides import TIERS, Finding, Side, takes
 from .trainers import check_trainers
+from .units import check_units
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #6a58ce9d
+# %% ../../nbs/curriculum/85_doctor.ipynb #748315ca
 Check = Callable[..., list[Finding]]  # (old, new, **options) -> findings
 
 CHECKS: tuple[Check, ...] = (
-    check_configuration, check_round_trip, check_trainers, check_bootstrapping, check_encoding, check_remapping,
-    check_resets, check_layers, check_throughput, check_purity, check_reachability, check_held, check_bisection,
+    check_configuration, check_round_trip, check_trainers, check_bootstrapping, check_units, check_encoding,
+    check_remapping, check_credit, check_resets, check_layers, check_throughput, check_purity, check_reachability, check_held, check_bisection,
     check_episodes, check_availability, check_knobs)
 SHARES = {check_bisection: 0.6, check_held: 0.2, check_purity: 0.1, check_knobs: 0.5}  # of the time that is left
 
@@ -135,16 +137,17 @@ def merged(
     return Row(name, verdict, best.tier, best.effect, best.interval, best.unit, dose,
                tuple(dict.fromkeys(f.check for f in order)), tuple(text))
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #c824c27d
+# %% ../../nbs/curriculum/85_doctor.ipynb #012fd903
 def place(
     row: Row,  # to be ranked
     findings: Sequence[Finding],  # about it
     measures: Sequence[str],  # names, the most important first
+    named: bool,  # some cause has a name of its own
 ) -> tuple[float, ...]: # smaller is higher
     "Where a row stands in the ranking."
     shared = row.verdict == "defect" and all(is_shared(f) for f in findings if f.verdict == "defect")
     old_only = row.verdict == "defect" and all(f.evidence.startswith("old:") for f in findings if f.verdict == "defect")
-    kinds = {"cause": 2 if row.difference == CODE else 0, "defect": 8 if shared else 5 if old_only else 1,
+    kinds = {"cause": (0.5 if named else 2) if row.difference == CODE else 0, "defect": 8 if shared else 5 if old_only else 1,
              "contributor": 4 if row.difference == CODE else 3, "untested": 6, "ruled out": 7}
     measure = measures.index(row.unit) if row.unit in measures else len(measures)
     held = "held" not in row.checks and "configuration" not in row.checks
@@ -166,7 +169,8 @@ def rank(
         groups.setdefault(f.difference or f.check, []).append(f)
     rows = {name: merged(group, loss) for name, group in groups.items()}
     names = [*measures, *LAWS]
-    return [rows[n] for n in sorted(rows, key=lambda n: (*place(rows[n], groups[n], names), n))]
+    named = any(r.verdict == "cause" and r.difference != CODE for r in rows.values())
+    return [rows[n] for n in sorted(rows, key=lambda n: (*place(rows[n], groups[n], names, named), n))]
 
 # %% ../../nbs/curriculum/85_doctor.ipynb #a6c077c4
 @dataclass(frozen=True)
@@ -226,7 +230,7 @@ def relative_loss(
     if not whole or whole[0].effect is None or whole[0].unit in LAWS: return 0.0
     return min(abs(whole[0].effect) / (1.0 if whole[0].unit == "reward seen" else max(scale, 1e-12)), 1.0)
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #9fc94e8a
+# %% ../../nbs/curriculum/85_doctor.ipynb #04c48ff1
 def diagnose(
     old: Side,  # before
     new: Side,  # after
@@ -236,6 +240,8 @@ def diagnose(
     training_steps: float | None = None,  # agent steps of the training; None: as its options say
     training_lanes: int | None = None,  # its environments; likewise
     horizon: int = 1000,  # steps after which an episode is left
+    train: Training | None = None,  # (side, seed) -> score, for what is still open; its time is not in `seconds`
+    seeds: int = 5,  # trainings of every set-up
     checks: Sequence[Check] = CHECKS,  # what to run, in this order
     alpha: float = 0.01,  # chance of any false alarm of the bisection
     seed: int = 0,  # of everything
@@ -258,6 +264,10 @@ def diagnose(
         found += now
         spent[getattr(check, "__name__", "check").removeprefix("check_")] = time.process_time() - began
     found = derived(old, new, found)
+    if train is not None:
+        ruled_out = {f.difference for f in found if f.check == "bisection" and f.verdict == "ruled out"}
+        names = [m.name for m in moves(old, new) if m.name not in ruled_out]
+        found += check_training(old, new, train, names, seeds, alpha)
     lost = relative_loss(found, options["scale"]) if loss is None else loss
     return Diagnosis(old, new, rank(found, measures, lost), found, spent, lost)
 
