@@ -26,9 +26,10 @@ def lanes_of(
 # %% ../../nbs/amal/10_buffers.ipynb #12efc640
 def begin_transition(
     step: TimeStep,  # in which the actions are chosen
+    names: Sequence[str] = ("obs", "state", "available_actions", "alive"),  # what is wanted
 ) -> dict[str, np.ndarray]: # name -> [E, ...], copies
     "What is seen before the step."
-    return {k: getattr(step, k).copy() for k in ("obs", "state", "available_actions", "alive")}
+    return {k: getattr(step, k).copy() for k in names}
 
 
 def end_transition(
@@ -38,7 +39,7 @@ def end_transition(
 ) -> dict[str, np.ndarray]: # name -> [E, ...], copies
     "The whole transition; the successor of an ended episode is its final time step."
     ended, after = step.done, {}
-    for name in ("obs", "state", "alive"):
+    for name in {"obs", "state", "alive"} & begun.keys():
         now, final = getattr(step, name), getattr(step, f"final_{name}")
         after[f"next_{name}"] = np.where(ended.reshape(-1, *[1] * (now.ndim - 1)), final, now)
     came = {k: getattr(step, k).copy() for k in ("reward", "terminated", "truncated")}

@@ -23,7 +23,8 @@ def lane_groups(
 
 # %% ../../nbs/amal/05_config.ipynb #f25569da
 AMAL_CHOICES = {
-    "model": ("central", "local", "none"), "information": ("gain", "disagreement", "jensen_renyi", "shuffled", "random"),
+    "model": ("central", "local", "none"),
+    "information": ("gain", "disagreement", "jensen_renyi", "shuffled", "random"),
     "auxiliary_kind": ("ppo", "cem", "random"), "novelty": ("own", "primary"), "channel": ("C0", "C1", "C2", "C3"),
 }
 
@@ -74,6 +75,11 @@ class AMALConfig(MAPPOConfig):
         "Whether a bonus or an auxiliary team asks a world model for information."
         seeking = self.auxiliary_share and self.auxiliary_kind != "random"
         return self.information != "random" and bool(self.information_weight or seeking)
+
+    @property
+    def scheduled(self) -> bool:
+        "Whether anything depends on how far the training is: the weight of the bonus falls."
+        return super().scheduled or self.information_weight > 0
 
 # %% ../../nbs/amal/05_config.ipynb #b529b9ce
 PLAIN = {"auxiliary_share": 0.0, "information_weight": 0.0, "model": "none", "channel": "C0"}  # all extras off

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": Command("train MAPPO on a scenario", "marl_nb.app.commands:train_command"),
     "eval": Command("evaluate, film and compare trained policies", "marl_nb.app.commands:eval_command"),
     "explain": Command("write a page about the moments that decided a battle", "marl_nb.app.explain:explain_command"),
+    "doctor": Command("name the difference that broke training", "marl_nb.app.doctor:doctor_command"),
     "zoo": Command("pack the best policies of finished batches into the package", "marl_nb.app.zoo:command"),
     "plot": Command("redraw the curves and tables of a batch", "marl_nb.core.report:plot_command"),
     "report": Command("write the report page of a batch", "marl_nb.core.report:report_command"),

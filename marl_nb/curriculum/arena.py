@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SKIP', 'STEP', 'BEGIN', 'LOOK', 'MIN_LANES', 'Outputs', 'new_outputs', 'Orders', 'end_episode', 'step_lane',
-           'take_lanes', 'first_illegal', 'Scene', 'Arena']
+           'take_lanes', 'first_illegal', 'Scene', 'Arena', 'make']
 
 # %% ../../nbs/curriculum/30_arena.ipynb #663f8bb0
 import hashlib
@@ -246,7 +246,7 @@ def _scene(
     return Scene(kinds[inside], at(s.agent_cell), s.facing, s.frozen, s.inventory, at(s.converter_cell), p.kind.copy(),
                  s.phase, left, s.stock / 1000, steps)
 
-# %% ../../nbs/curriculum/30_arena.ipynb #c4e915c1
+# %% ../../nbs/curriculum/30_arena.ipynb #a92168aa
 class Arena:
     "`n_envs` arenas of one configuration, stepped together."
 
@@ -264,7 +264,7 @@ class Arena:
         self.n_envs, self._rules = _count("n_envs", n_envs), compile_rules(self.config)
         self.threads = _count("threads", len(os.sched_getaffinity(0)) if threads is None else threads)
         self.n_agents, self.action_sizes = self.config.n_agents, self.config.action_sizes
-        self.arguments = ARGUMENTS[: self.action_sizes[0]]  # how many each action has
+        self.arguments, self._sizes = ARGUMENTS[: self.action_sizes[0]], np.array(self.action_sizes)  # of each action
         self._state, self._scratch = allocate(self._rules, n_envs), allocate_scratch(self._rules, n_envs)
         self._orders = Orders(np.zeros(n_envs, np.int64), np.zeros((n_envs, self.n_agents, 2), np.int64))
         self._out, self._crew = new_outputs(self._rules, n_envs), Crew(n_envs, self.threads, take_lanes, MIN_LANES)
@@ -288,7 +288,7 @@ class Arena:
         actions: np.ndarray,  # [E, A, 2] of any integer type, action and argument
     ) -> Played: # buffers that the next step overwrites
         "Make one step in every lane; an action out of range is a `ValueError` and changes nothing."
-        _give(actions, self._orders.actions, self.action_sizes)
+        _give(actions, self._orders.actions, self._sizes)
         self._orders.tasks[:] = STEP
         return self._work()
 
@@ -334,7 +334,7 @@ class Arena:
 
     def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray: return _lane_numbers(self.n_envs, lanes)
 
-# %% ../../nbs/curriculum/30_arena.ipynb #6b4c8a62
+# %% ../../nbs/curriculum/30_arena.ipynb #d253aa6a
 MIN_LANES = 8  # fewer lanes than this are not worth a thread
 
 
@@ -344,17 +344,17 @@ def _count(name: str, value: int) -> int:
     return int(value)
 
 
-def _give(actions: Any, into: np.ndarray, sizes: tuple[int, int]) -> None:
+def _give(actions: Any, into: np.ndarray, sizes: np.ndarray) -> None:
     "Copy actions; a wrong shape, type or number is a `ValueError`."
     actions = np.asarray(actions)
     if actions.shape != into.shape or actions.dtype.kind not in "iu":
         raise ValueError(f"actions: expected {into.shape} [lanes, agents, (action, argument)] of an integer type, "
                          f"got {actions.shape} of {actions.dtype}")
-    illegal = first_illegal(actions, np.array(sizes))
+    illegal = first_illegal(actions, sizes)
     if illegal >= 0:
         e, a = divmod(illegal, into.shape[1])
-        raise ValueError(f"actions: expected two numbers from 0 to below {sizes}, got {actions[e, a].tolist()} "
-                         f"for agent {a} of lane {e}")
+        raise ValueError(f"actions: expected two numbers from 0 to below {tuple(sizes.tolist())}, "
+                         f"got {actions[e, a].tolist()} for agent {a} of lane {e}")
     into[:] = actions
 
 
@@ -379,3 +379,12 @@ def _rebuild(config: ArenaConfig, n_envs: int, threads: int, snapshots: Snapshot
     arena = Arena(config, n_envs, threads)
     arena.restore(snapshots)
     return arena
+
+# %% ../../nbs/curriculum/30_arena.ipynb #1f24a4b5
+def make(
+    n_envs: int = 1,  # number of lanes
+    threads: int | None = None,  # at most so many; None: as many as there are processors
+    **options: Any, # leaves of `ArenaConfig`, nested; those not named are the new arena's
+) -> Arena: # ready to step
+    "An arena by its options; an unknown one is a `ValueError` with the known ones."
+    return Arena(arena_config(options), n_envs, threads)

@@ -8,7 +8,7 @@ __all__ = ['ABSENT', 'UNITS', 'as_mapping', 'flatten', 'with_leaf', 'unit_of', '
            'close', 'fingerprint_of', 'matched', 'disobeyed', 'check_configuration', 'check_round_trip', 'positions',
            'Knob', 'turn', 'knobs', 'check_knobs', 'coded', 'purity', 'importable', 'check_purity']
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #d44f6f7a
+# %% ../../nbs/curriculum/62_configurations.ipynb #562ae7f2
 import copy
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -381,7 +381,7 @@ def knobs(
         found[name] = turn(side, name, base, values.get(name, ABSENT), steps, options)
     return found
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #39f62651
+# %% ../../nbs/curriculum/62_configurations.ipynb #515d12db
 def check_knobs(
     old: Side,  # before
     new: Side,  # after
@@ -400,10 +400,20 @@ def check_knobs(
             elif (b.acts and not a.acts) or (b.held and not a.held and not a.acts): dead.setdefault(name, "old")
             elif not (a.held or a.acts or b.held or b.acts) and name in names: dead.setdefault(name, "both")
             elif dead.get(name) == "both": del dead[name]
-    for name, where in sorted(dead.items()):
+    for name, where in sorted(_collapsed(dead, flatten(old.options).keys() | flatten(new.options).keys()).items()):
         verdict, text = _dead(where, name, steps)
         found.append(Finding("knobs", name, verdict, "replay", None, None, unit_of(name), None, text))
     return found
+
+
+def _collapsed(dead: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    "Dead knobs, those of a group by one name if all of three or more of the group are dead alike."
+    parent = lambda name: name.rpartition(".")[0]
+    groups: dict[str, set[str]] = {}
+    for name in names: groups.setdefault(parent(name), set()).add(name)
+    alike = lambda group: len(group) > 2 and group <= dead.keys() and len({dead[n] for n in group}) == 1
+    whole = {p for p, group in groups.items() if p and alike(group)}
+    return {f"{parent(n)}.*" if parent(n) in whole else n: where for n, where in dead.items()}
 
 
 def coded(

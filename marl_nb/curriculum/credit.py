@@ -236,11 +236,12 @@ def _looks_uniform(draws: list[tuple[int, np.ndarray]]) -> str:
     slots, K = np.array([slot for slot, _ in draws]), len(draws[0][1])
     return "; they look uniform" if sampling_test(slots, np.full((len(slots), K), 1 / K)).p > 0.05 else ""
 
-# %% ../../nbs/curriculum/74_credit.ipynb #f0cdefe2
+# %% ../../nbs/curriculum/74_credit.ipynb #ef66a84e
 def sampler_flaws(
     make: Callable[[int], Sampler],  # pool size -> a fresh sampler
     generator: TaskGenerator,  # of the tasks
     scores: Sequence[float] = (),  # of completed tasks, to see what a clip would hide
+    largest: int = 16_384,  # pool whose draws are timed
     steepest: float = 1.3,  # exponent of the time over the pool size that is still allowed
 ) -> dict[str, str]: # what -> what is wrong
     "What is wrong with a sampler by itself."
@@ -253,7 +254,7 @@ def sampler_flaws(
         wrong["curriculum.clip"] = (
             f"with rewards of 15 instead of 1 the mass of what is being learnt falls from {seen.improving:.3f} to "
             f"{loud.improving:.3f}; {100 * clipped_share(scores):.0f} % of the scores are beyond 0 to 1")
-    if (cost := scheduling_cost(make, generator)).slope > steepest:
+    if (cost := scheduling_cost(make, generator, largest)).slope > steepest:
         wrong["curriculum.scheduling"] = (
             f"the cost of a draw grows with the pool size to the power {cost.slope:.2f}: "
             f"{1e3 * cost.seconds[-1]:.3g} ms for {cost.sizes[-1]} tasks")
@@ -264,6 +265,7 @@ def check_credit(
     old: Side,  # records: credit, sampler
     new: Side,  # the same
     alpha: float = 0.01,  # of the test of sampling
+    largest: int = 16_384,  # pool whose draws are timed
 ) -> list[Finding]:
     "Whether what was drawn, configured and credited is one, how draws are made, and what the sampler sees and costs."
     found, episodes = [], 0
@@ -272,7 +274,7 @@ def check_credit(
         logs = logs() if callable(logs) else logs or []
         scores = [score for log in logs for _, score in log.completions]
         flaws = credit_flaws(logs, alpha) if logs else {}
-        if make is not None and logs: flaws |= sampler_flaws(make, logs[0].generator, scores)
+        if make is not None and logs: flaws |= sampler_flaws(make, logs[0].generator, scores, largest)
         found.append(flaws)
         episodes = sum(len(log.episodes) for log in logs)
     before, after = found

@@ -66,7 +66,7 @@ def action_between(
     dr, dc = AHEAD[a % 4]
     return MOVE, int(b // 4 != a // 4 + dr * ways.free.shape[1] + dc)
 
-# %% ../../nbs/curriculum/45_scripted.ipynb #e785b0c7
+# %% ../../nbs/curriculum/45_scripted.ipynb #eba2e9ef
 def facing_poses(
     ways: Ways,  # of a map
     converter_at: np.ndarray,  # [N, 2] row and column
@@ -90,13 +90,14 @@ class Journey(NamedTuple):
 
 
 def journey(
-    arena: Arena,  # lane 0, agent 0; others are passed over
+    arena: Arena,  # lane 0, agent 0; the others stand still
     goal: str = "heart",  # a resource
 ) -> Journey:
     "The task of an agent that stands on a map; a goal out of reach is a `ValueError`."
     s, config = arena.scene([0]), arena.config
-    ways = ways_of((s.kinds[0] == -1) | (s.kinds[0] == 0))
-    row, column = s.agent_at[0, 0]
+    free, (row, column) = s.kinds[0] == -1, s.agent_at[0, 0]
+    free[row, column] = True
+    ways = ways_of(free)
     start = ways.node(row, column, s.facing[0, 0])
     alone = dijkstra(ways.edges, indices=start, unweighted=True)
     poses = [(node, n) for node, n in facing_poses(ways, s.converter_at[0]) if np.isfinite(alone[node])]

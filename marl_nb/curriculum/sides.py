@@ -127,15 +127,14 @@ def flat_obs(
     "An observation as one array."
     return np.asarray(obs) if isinstance(space, spaces.Box) else np.asarray(spaces.flatten(space, obs), float)
 
-# %% ../../nbs/curriculum/60_sides.ipynb #d46f95e6
+# %% ../../nbs/curriculum/60_sides.ipynb #2ccd7cd2
 def _scalars(thing: Any) -> dict[str, Any]:
     "Attributes of an object that are numbers, texts or flags, and the fields of dataclasses among them."
     found: dict[str, Any] = {}
     for name, value in list(getattr(thing, "__dict__", {}).items()):
         if name.startswith("__"): continue
         if isinstance(value, bool | int | float | str | np.number): found[name.strip("_")] = value
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            found[name.strip("_")] = dataclasses.asdict(value)
+        elif dataclasses.is_dataclass(value) and (fields := _scalars(value)): found[name.strip("_")] = fields
     return found
 
 

@@ -22,8 +22,10 @@ class Algorithm(Protocol):
     "What the training loop asks of an algorithm."
 
     name: str  # such as MAPPO
-    policy: MAPPOPolicy  # the team that is evaluated
-    lanes: slice  # in which that team plays
+    lanes: slice  # in which the team plays that is evaluated
+
+    @property
+    def policy(self) -> MAPPOPolicy: ...  # of that team
 
     def act(self, step: TimeStep, keys: np.ndarray) -> Action: ...
 

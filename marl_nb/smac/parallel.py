@@ -19,7 +19,7 @@ from ..core.seeding import check_seed
 from .actions import STOP
 from .env import BattleEnv, make
 from .scenarios import Scenario
-from .smac_api import picture
+from .smac_api import check_display, close_window, picture, show
 
 # %% ../../nbs/smac/65_parallel.ipynb #00fcabce
 def _mask(ts: TimeStep, a: int) -> np.ndarray:
@@ -54,14 +54,14 @@ def _chosen(agent: str, action: int | None, alive: bool, n: int) -> int:
 class ParallelEnv(pettingzoo.ParallelEnv):
     "One battle as a PettingZoo environment with parallel moves."
 
-    metadata: dict[str, Any] = {"name": "smac", "render_modes": ["rgb_array"], "is_parallelizable": True}
+    metadata: dict[str, Any] = {"name": "smac", "render_modes": ["rgb_array", "human"], "is_parallelizable": True}
 
     def __init__(
         self,
         scenario: str | Scenario = "3m",  # one of `scenarios.names()`, or a scenario
         seed: int | None = None,  # None: a new one; `reset(seed)` begins anew
         mask: str = "observation",  # where the action masks are: in the "observation" or in the "info"
-        render_mode: str | None = "rgb_array",  # None: `render` gives nothing
+        render_mode: str | None = "rgb_array",  # "human": `render` opens a window; None: it does nothing
         control: str = "allies",  # "both": the enemies are agents too
         rim: str = "strict",  # reading of the cliffs' rims, "strict" or "wide"
         **options, # fields of `Options`
@@ -69,8 +69,9 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         "An unknown scenario, mask, render mode, control or option is a `ValueError` with what is allowed."
         if mask not in ("observation", "info"):
             raise ValueError(f'mask: expected "observation" or "info", got {mask!r}')
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f'render_mode: expected None or "rgb_array", got {render_mode!r}')
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f'render_mode: expected None, "rgb_array" or "human", got {render_mode!r}')
+        if render_mode == "human": check_display()
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else check_seed(seed)
         self._battle = make(scenario, seed=seed, threads=1, control=control, rim=rim, autoreset=False, **options)
         self.mask, self.render_mode, self._fresh = mask, render_mode, True
@@ -139,8 +140,10 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         return self._battle.time_step.state[0].copy()
 
     def render(self) -> np.ndarray | None: # [H, W, 3] uint8
-        "A picture of the battle, nothing with `render_mode=None`."
-        return None if self.render_mode is None else picture(self._battle)
+        "A picture of the battle; shown in a window with `render_mode='human'`, nothing with None."
+        if self.render_mode == "human": show(picture(self._battle), self._battle.scenario.name)
+        return picture(self._battle) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        "Nothing is left open."
+        "Close the window of `render_mode='human'`."
+        if self.render_mode == "human": close_window()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIRST_ALLY_TYPE', 'ENEMY_TYPES', 'DRAWN_TYPES', 'RACES', 'P', 'R', 'whole_number', 'ally_types', 'enemy_types',
-           'Position', 'UnitView', 'unit_kind', 'capability_scenario', 'show', 'close_window', 'picture', 'asks',
-           'Questions']
+           'Position', 'UnitView', 'unit_kind', 'capability_scenario', 'check_display', 'show', 'close_window',
+           'picture', 'asks', 'Questions']
 
 # %% ../../nbs/smac/60_smac_api.ipynb #dc018b88
 import os
@@ -388,16 +388,21 @@ def _get_capabilities(battle: BattleEnv) -> np.ndarray: # float32, one agent aft
     return np.concatenate([_get_capabilities_agent(battle, a) for a in range(battle.n_agents)])
 
 # %% ../../nbs/smac/60_smac_api.ipynb #f46c09ef
-def show(
-    frame: np.ndarray,  # [H, W, 3] uint8
-    title: str,  # of the window
-) -> None:
-    "Show a picture in the window of this process; without a display or pygame it is a `ValueError`."
+def check_display() -> None:
+    "Whether a window can be opened: without a display or pygame it is a `ValueError`."
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     if sys.platform == "linux" and not any(map(os.environ.get, screens)):
         raise ValueError(f'render_mode: expected "rgb_array" or None where there is no display ({", ".join(screens)}), '
                          f'got "human"')
     if find_spec("pygame") is None: raise ValueError('render_mode: "human" needs pygame: pip install pygame')
+
+
+def show(
+    frame: np.ndarray,  # [H, W, 3] uint8
+    title: str,  # of the window
+) -> None:
+    "Show a picture in the window of this process; see `check_display`."
+    check_display()
     pygame = import_module("pygame")
     pygame.display.init()
     window = pygame.display.get_surface()

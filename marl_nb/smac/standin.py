@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['START', 'standin', 'environment', 'run', 'command']
 
-# %% ../../nbs/smac/86_standin.ipynb #fe7ba8ec
+# %% ../../nbs/smac/86_standin.ipynb #32db18ee
 import argparse
 import os
 import subprocess
@@ -18,16 +18,20 @@ from pathlib import Path
 import marl_nb
 from .fast import fast_door
 
-# %% ../../nbs/smac/86_standin.ipynb #f9bf04bc
+# %% ../../nbs/smac/86_standin.ipynb #4a62aa2a
 @contextmanager
 def standin(
-    fast: bool = True,  # `smac` and `smacv2` are the double
+    fast: bool = False,  # `smac` and `smacv2` are the double; False: themselves, over a simulated game
 ) -> Iterator[None]:
     "Let programs written for SMAC run without StarCraft II."
-    if not fast: raise ValueError(f"fast: expected True, got {fast!r}")
-    with fast_door(): yield
+    if fast: door = fast_door()
+    else:
+        from marl_nb.smac.exact import exact_door
 
-# %% ../../nbs/smac/86_standin.ipynb #cb8bf45c
+        door = exact_door()
+    with door: yield
+
+# %% ../../nbs/smac/86_standin.ipynb #0e0fd390
 START = '''"""Written by marl-nb standin run; removed when the program ends."""
 import importlib.util
 import os
@@ -38,8 +42,12 @@ class Door:
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name.partition(".")[0] not in ("smac", "smacv2"): return None
-        from marl_nb.smac.fast import find_spec
-        return find_spec(name)
+        if os.environ["MARL_NB_STANDIN"] == "fast":
+            from marl_nb.smac.fast import find_spec
+            return find_spec(name)
+        if name in ("smac", "smacv2"):
+            from marl_nb.smac.exact import open_exact_door
+            open_exact_door()
 
 
 sys.meta_path.insert(0, Door())
@@ -54,25 +62,28 @@ if spec and spec.loader:
 
 def environment(
     folder: Path,  # empty; written into
+    fast: bool,  # see `standin`
 ) -> dict[str, str]: # variables for a process
     "Write the start file, and tell a process about it."
     (folder / "sitecustomize.py").write_text(START, encoding="utf-8")
     package = Path(marl_nb.__file__).resolve().parent.parent
     path = [str(folder), str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    door = "fast" if fast else "exact"
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "MARL_NB_STANDIN": door}
 
 
 def run(
     program: Sequence[str],  # command and arguments; "python" is the Python that runs this
+    fast: bool = False,  # see `standin`
 ) -> int: # its exit status
-    "Run a program with the double; a program that cannot be started is an `OSError`."
+    "Run a program with the stand-in; a program that cannot be started is an `OSError`."
     command = [sys.executable if program[0] in ("python", "python3") else program[0], *program[1:]]
     with tempfile.TemporaryDirectory(prefix="marl-nb-standin-") as folder:
-        child = subprocess.Popen(command, env=environment(Path(folder)))
+        child = subprocess.Popen(command, env=environment(Path(folder), fast))
         try: return child.wait()
         except KeyboardInterrupt: return child.wait()     # the terminal told the child, too
 
-# %% ../../nbs/smac/86_standin.ipynb #17b92f9f
+# %% ../../nbs/smac/86_standin.ipynb #31364b45
 def command(
     argv: Sequence[str],  # such as ["run", "--fast", "--", "python", "train.py"]
 ) -> int: # exit status of the program
@@ -80,8 +91,7 @@ def command(
     parser = argparse.ArgumentParser(prog="marl-nb standin", description="SMAC's programs without StarCraft II.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="run")
     runs = actions.add_parser("run", help="run a program: marl-nb standin run --fast -- python train.py ...")
-    runs.add_argument("--fast", action="store_true", help="smac and smacv2 are the fast double (SMACEnv)")
+    runs.add_argument("--fast", action="store_true", help="smac and smacv2 are the fast double, not themselves")
     runs.add_argument("program", nargs="+", help="command and arguments, after --")
     args = parser.parse_args(argv)
-    if not args.fast: raise ValueError("standin run: expected --fast, got nothing")
-    return run(args.program)
+    return run(args.program, args.fast)

@@ -1,0 +1,32 @@
+"""Unmodified smac and smacv2 over the stand-in equal the embedded simulator; skipped where they are not installed."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def installed(package: str) -> bool:
+    """Whether the package is SMAC's; an unrelated one is called smac, too."""
+    found = importlib.util.find_spec(package)
+    return bool(found and found.submodule_search_locations
+                and any(Path(place, "env", "starcraft2").is_dir() for place in found.submodule_search_locations))
+
+
+@pytest.mark.parametrize(("package", "player", "names"), [
+    ("smac", "random", ("3m", "2s3z", "MMM2")), ("smac", "heuristic", ("3m", "3s5z")),
+    ("smacv2", "drawn", ("terran_5_vs_6", "zerg_5_vs_5_fov", "protoss_10_vs_11")),
+])
+def test_every_step_is_equal(package, player, names):
+    if not installed(package): pytest.skip(f"needs {package}: pip install git+https://github.com/oxwhirl/{package}")
+    program = [sys.executable, str(HERE / "smac_upstream.py"), package, player, "2", *names]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for line in done.stdout.splitlines():
+        found = json.loads(line)
+        assert max(found["obs"], found["state"], found["reward"]) < 1e-5 and found["battles_game"] == 2, found
