@@ -181,12 +181,13 @@ class StartArchive:
 
     def arrays(self) -> dict[str, np.ndarray]:
         "For a checkpoint."
-        about = {"novelty": self.novelty, "source": np.array(self.source)}
+        source = np.array([*self.source.encode()], np.uint8)
+        about: dict[str, np.ndarray] = {"novelty": self.novelty, "source": source}
         return about | {f"held/{k}": v for k, v in self.held.items()}
 
     def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         "Go on where the arrays were taken."
-        self.novelty, self.source = np.array(arrays["novelty"]), str(arrays["source"])
+        self.novelty, self.source = np.array(arrays["novelty"]), bytes(arrays["source"]).decode()
         self.held = {k[5:]: v.copy() for k, v in arrays.items() if k.startswith("held/")}
 
 

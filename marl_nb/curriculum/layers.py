@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Work', 'interleaved', 'own_dict', 'stack_of', 'reached', 'unreached_overrides', 'Missed', 'missed_lookups',
-           'rounds_needed', 'Ratio', 'speed_ratio', 'compare_speed', 'action_tape', 'stepper', 'flaws', 'step_times',
-           'LayerTimes', 'layer_times', 'wrapper_share', 'check_layers', 'check_throughput']
+           'rounds_needed', 'Ratio', 'speed_ratio', 'detectable', 'compare_speed', 'action_tape', 'stepper', 'flaws',
+           'step_times', 'LayerTimes', 'layer_times', 'wrapper_share', 'check_layers', 'check_throughput']
 
 # %% ../../nbs/curriculum/70_layers.ipynb #8df09688
 import inspect
@@ -163,7 +163,7 @@ def rounds_needed(
     z = norm.ppf(0.5 + check_confidence(confidence) / 2) + norm.ppf(power)
     return max(1, math.ceil(2 * (z * variation / change)**2))
 
-# %% ../../nbs/curriculum/70_layers.ipynb #13b5cd9b
+# %% ../../nbs/curriculum/70_layers.ipynb #f962fb92
 class Ratio(NamedTuple):
     "Speed of B over that of A."
 
@@ -192,6 +192,14 @@ def speed_ratio(
     tail = norm.cdf(np.sqrt(m / (m - 1)) * student.ppf((1 - check_confidence(confidence)) / 2, m - 1))
     low, high = np.quantile(np.median(drawn, 1), [tail, 1 - tail])
     return Ratio(float(np.exp(np.median(logs))), float(np.exp(low)), float(np.exp(high)), len(logs))
+
+
+def detectable(
+    ratio: Ratio,  # with its interval
+    power: float = 0.8,  # how likely it shall be seen
+) -> float: # share of the speed
+    "The smallest change of speed that a comparison as noisy as this one sees."
+    return (ratio.high - ratio.low) * (0.5 + norm.ppf(power) / (2 * norm.ppf(0.975)))
 
 
 def compare_speed(
@@ -340,7 +348,7 @@ def wrapper_share(
     drawn = np.median(shares[stream(0, "layers").integers(0, len(shares), (n, len(shares)))], 1)
     return Estimate(float(np.median(shares)), *map(float, np.quantile(drawn, [0.025, 0.975])))
 
-# %% ../../nbs/curriculum/70_layers.ipynb #0e34e8a0
+# %% ../../nbs/curriculum/70_layers.ipynb #ba97e50c
 def check_layers(
     old: Side,  # before the change
     new: Side,  # after it
@@ -383,6 +391,7 @@ def check_throughput(
     ratio = compare_speed(a, b, rounds, milliseconds, clock)
     verdict = "contributor" if ratio.high < gate else "ruled out" if ratio.low >= gate else "untested"
     told = (f"speed of a step, new over old: {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] in {ratio.rounds} "
-            f"rounds of A B B A; {'slower' if verdict == 'contributor' else 'not shown to be slower'} (gate {gate:g})")
+            f"rounds of A B B A; {'slower' if verdict == 'contributor' else 'not shown to be slower'} (gate {gate:g}; "
+            f"a change of {100 * detectable(ratio):.1f} % would be seen with a power of 80 %)")
     return [Finding("throughput", "step", verdict, "replay", ratio.value - 1, (ratio.low - 1, ratio.high - 1),
                     "share of the speed", 0.0, told)]

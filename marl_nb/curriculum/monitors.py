@@ -15,7 +15,7 @@ import numpy as np
 from ..core.protocols import Action, Policy, Simulator, TimeStep
 from ..core.seeding import child_seed, lane_keys
 
-# %% ../../nbs/curriculum/82_monitors.ipynb #f3b317ab
+# %% ../../nbs/curriculum/82_monitors.ipynb #7fc66b38
 def ended_counters(
     world: Any,  # with `counters()`
 ) -> Callable[[], Mapping[str, np.ndarray]]: # to be called where an episode has just ended
@@ -47,10 +47,11 @@ class Counters:
         "Add the episodes that this step ended."
         if not (done := step.done).any(): return
         counts = self.counters()
-        self.ended += int(done.sum()) * next(iter(counts.values())).shape[1]
+        self.ended += int(done.sum()) * (next(iter(counts.values())).size // len(done))
         for i, name in enumerate(self.names):
-            self.sums[i] += counts[name][done].sum()
-            self.any[i] += (counts[name][done] > 0).sum()
+            events = counts[name].reshape(len(done), -1)[done]  # also where every agent is a lane of its own
+            self.sums[i] += events.sum()
+            self.any[i] += (events > 0).sum()
 
     def row(self) -> dict[str, float]: # NaN where no episode ended
         "Two columns a counter."
@@ -161,13 +162,13 @@ class Entropy:
         self._begin()
         return row
 
-# %% ../../nbs/curriculum/82_monitors.ipynb #861cd59f
+# %% ../../nbs/curriculum/82_monitors.ipynb #d72eeb7d
 class Wasted:
     "Share of the actions that came to nothing."
 
     def __init__(
         self,
-        world: Any = None,  # with counters `action.attempt` and `action.failed`; None: choices against the mask
+        world: Any = None,  # with counters `action.failed` and `action.<name>`; None: choices against the mask
     ):
         self.counters = None if world is None else ended_counters(world)
         self.made = self.failed = 0
@@ -183,8 +184,9 @@ class Wasted:
         "With a world that counts: add the episodes that this step ended."
         if self.counters is None or not (done := step.done).any(): return
         counts = self.counters()
-        self.made += int(counts["action.attempt"][done].sum())
-        self.failed += int(counts["action.failed"][done].sum())
+        ended = {name: int(n.reshape(len(done), -1)[done].sum()) for name, n in counts.items()}
+        self.made += sum(n for name, n in ended.items() if name.startswith("action."))
+        self.failed += ended["action.failed"]
 
     def row(self) -> dict[str, float]: # NaN where nothing was counted
         "One column, `invalid_action_rate`."
@@ -192,7 +194,7 @@ class Wasted:
         self.made = self.failed = 0
         return row
 
-# %% ../../nbs/curriculum/82_monitors.ipynb #5775b461
+# %% ../../nbs/curriculum/82_monitors.ipynb #24268cc4
 RESOURCES = ("ore_red.get", "battery_red.get", "heart.get")  # the chain of the arena, as its world counts it
 
 
@@ -205,9 +207,10 @@ def monitors(
     found: list[Any] = [Entropy()]
     counted = world.counters() if hasattr(world, "counters") else {}
     if chain := [name for name in RESOURCES if name in counted]: found.append(Counters(world, chain))
-    found.append(Wasted(world if {"action.attempt", "action.failed"} <= set(counted) else None))
+    found.append(Wasted(world if "action.failed" in counted else None))
     if positions is None and hasattr(world, "scene"):
-        positions, shape = (lambda step: world.scene().agent_at), world.scene().kinds.shape[1:]
+        shape = world.scene().kinds.shape[1:]
+        positions = lambda step: world.scene().agent_at.reshape(*step.alive.shape, 2)  # noqa: E731
     if positions is not None:
         if shape is None: raise ValueError("shape: expected the cells of the map, as there are positions, got None")
         found.append(Coverage(positions, shape))
