@@ -123,3 +123,11 @@ def test_random_arenas(part):
 def test_arenas_of_the_incident(config):
     """The full size, for a few steps."""
     compare(config, 4, 1, lanes=1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(10))
+def test_many_random_arenas(part):
+    """Longer games, and many more configurations."""
+    for seed in range(1000 + part * 20, 1020 + part * 20):
+        compare(random_config(np.random.default_rng(seed)), 300, seed)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ROOM', 'SHAPING', 'CURVE', 'CASES', 'TapeSimulator', 'MAPPOSetup', 'hearts_arena', 'FirstEpisodes', 'Hearts',
-           'train_hearts', 'train_case']
+           'train_hearts', 'train_case', 'trained_hearts']
 
-# %% ../../nbs/app/28_trainers.ipynb #16c87bf4
+# %% ../../nbs/app/28_trainers.ipynb #5c583d5c
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -16,11 +16,12 @@ import numpy as np
 from ..core.config import to_dict
 from ..core.protocols import Simulator, Snapshots, TimeStep
 from ..core.seeding import child_seed, lane_keys, stream
-from ..curriculum.config import SHAPED, SHAPED_CAPS, ArenaConfig, recipes
+from ..curriculum.config import SHAPED, SHAPED_CAPS, ArenaConfig, arena_config, recipes
 from ..curriculum.desync import first_length_law
 from ..curriculum.engine import LANE
 from ..curriculum.monitors import Counters, monitors, watch
 from ..curriculum.setups import Sizes
+from ..curriculum.sides import Side, build
 from ..curriculum.simulator import ArenaSimulator
 from ..mappo.config import MAPPOConfig
 from ..mappo.learner import Learner
@@ -273,3 +274,16 @@ def train_case(
     about = dict(CASES[case])
     desync = about.pop("desync", "off")
     return train_hearts(hearts_arena(**about), seed, desync=desync, **options)
+
+# %% ../../nbs/app/28_trainers.ipynb #b132896e
+def trained_hearts(
+    side: Side,  # whose environment holds the configuration of an arena
+    seed: int,  # of the training
+    **options: Any, # of `train_hearts`
+) -> float: # hearts per agent and episode, after training
+    "Train on what a side's engine holds, and count hearts."
+    held = dict(getattr(build(side, 1), "effective_config", dict)())
+    names = {f.name for f in fields(ArenaConfig)}
+    if not names <= held.keys():
+        raise ValueError(f"side: expected an arena, but it does not hold {', '.join(sorted(names - held.keys())[:3])}")
+    return train_hearts(arena_config({k: held[k] for k in names}), seed, **options).hearts

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AHEAD', 'FAR', 'Ways', 'ways_of', 'action_between', 'facing_poses', 'Journey', 'journey', 'actions_of', 'first_taken',
-           'solo', 'useful_after', 'crew', 'uniform']
+           'solo', 'useful_after', 'crew', 'first_reward', 'uniform']
 
 # %% ../../nbs/curriculum/45_scripted.ipynb #095c3cff
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from ..core.seeding import stream
 from .arena import Arena, Scene
-from .chain import Chain, Plan, Stations, demand, golden
+from .chain import Chain, Plan, Stations, critical_path, demand, golden
 from .config import CONVERTERS, RESOURCES, ArenaConfig, Played
 from .converter import durations
 from .engine import ARGUMENTS, GET, MOVE, NOOP, PUT, ROTATE
@@ -226,6 +226,21 @@ def crew(
             if far[n, nodes[a]] == 0: actions[e, a] = (PUT if deed else GET, 0)
             else: actions[e, a] = _walk(ways, far[n], int(nodes[a]), s.kinds[e] == 0, random)
     return actions
+
+# %% ../../nbs/curriculum/45_scripted.ipynb #5527a6ec
+def first_reward(
+    config: ArenaConfig,  # of an arena; agent 0 is asked, the others stand still
+) -> dict[str, float]: # "lower" and "exact", steps; inf: never
+    "Earliest step at which agent 0 can be rewarded, by the chain model of its map."
+    arena, steps = Arena(config, threads=1), []
+    for name, weight in config.rewards.items():
+        if weight <= 0: continue
+        try: trip = journey(arena, name)
+        except ValueError: continue  # no machine on this map makes it
+        plan = golden(trip.chain)
+        steps.append((critical_path(trip.chain), plan.step if plan else None))
+    found = zip(("lower", "exact"), zip(*steps, strict=True) if steps else ((), ()), strict=True)
+    return {name: min((float(t) for t in column if t is not None), default=float("inf")) for name, column in found}
 
 # %% ../../nbs/curriculum/45_scripted.ipynb #50eff219
 def uniform(

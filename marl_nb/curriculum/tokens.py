@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NO_TOKEN', 'REWARD_ZERO', 'REWARD_STEPS', 'LEGACY_STEPS', 'TYPE', 'GROUP', 'IS_FROZEN', 'ORIENTATION',
            'IS_CONVERTING', 'SWAPPABLE', 'COMPLETION', 'LAST_ACTION', 'LAST_ARGUMENT', 'LAST_REWARD', 'INVENTORY',
-           'FIRST_CONVERTER', 'PLANES', 'reward_byte', 'byte_reward', 'write_token', 'write_own', 'write_object',
-           'write_tokens', 'observe', 'Token', 'read_tokens', 'scatter_tokens', 'token_planes']
+           'FIRST_CONVERTER', 'KIND_COUNT', 'PLANES', 'reward_byte', 'byte_reward', 'write_token', 'write_own',
+           'write_object', 'write_tokens', 'observe', 'Token', 'read_tokens', 'scatter_tokens', 'token_planes']
 
 # %% ../../nbs/curriculum/25_tokens.ipynb #1f5f1cf1
 from typing import NamedTuple
@@ -38,13 +38,13 @@ def byte_reward(
     "The last reward that a byte shows."
     return byte / LEGACY_STEPS if legacy else (byte - REWARD_ZERO) / REWARD_STEPS
 
-# %% ../../nbs/curriculum/25_tokens.ipynb #5a53a289
+# %% ../../nbs/curriculum/25_tokens.ipynb #6cfe4266
 _ID = {name: k for k, name in enumerate(FEATURES)}
 TYPE, GROUP, IS_FROZEN, ORIENTATION = (_ID[name] for name in ("type_id", "group", "frozen", "orientation"))
 IS_CONVERTING, SWAPPABLE, COMPLETION = (_ID[name] for name in ("converting", "swappable", "episode_completion_pct"))
 LAST_ACTION, LAST_ARGUMENT, LAST_REWARD = (_ID[name] for name in ("last_action", "last_action_arg", "last_reward"))
 INVENTORY = _ID["inv:" + FEATURES[-NUMBER].removeprefix("inv:")]  # of the first resource
-FIRST_CONVERTER = KINDS.index("mine")
+FIRST_CONVERTER, KIND_COUNT = KINDS.index("mine"), len(KINDS)
 
 
 @kernel
@@ -131,23 +131,24 @@ def read_tokens(
         found.append(Token(place >> 4, place & 15, config.features[feature], value))
     return found
 
-# %% ../../nbs/curriculum/25_tokens.ipynb #998e4663
+# %% ../../nbs/curriculum/25_tokens.ipynb #7f5531be
 PLANES = (*(f"type:{kind}" for kind in KINDS), *FEATURES[1:])
 
 
 @kernel
 def scatter_tokens(tokens, plane, scale, zero, planes):
-    "Write observations [B, T, 3] into images [B, P, W, W]; ids beyond the table are passed over."
+    "Write observations [B, T, 3] into images [B, P, W, W]; places, ids and types that do not exist are passed over."
     for b in range(len(tokens)):
         for p in range(planes.shape[1]):
             for i in range(planes.shape[2]):
                 for j in range(planes.shape[3]): planes[b, p, i, j] = 0.0
         for t in range(tokens.shape[1]):
             place, feature, value = tokens[b, t, 0], tokens[b, t, 1], tokens[b, t, 2]
+            i, j = place >> 4, place & 15
             if place == NO_TOKEN: break
-            if feature >= len(plane): continue
-            if plane[feature] < 0: planes[b, value, place >> 4, place & 15] = 1.0
-            else: planes[b, plane[feature], place >> 4, place & 15] = (value - zero[feature]) / scale[feature]
+            if feature >= len(plane) or i >= planes.shape[2] or j >= planes.shape[3]: continue
+            if plane[feature] >= 0: planes[b, plane[feature], i, j] = (value - zero[feature]) / scale[feature]
+            elif value < KIND_COUNT: planes[b, value, i, j] = 1.0
 
 
 def token_planes(
@@ -158,6 +159,8 @@ def token_planes(
     tokens, shape = np.ascontiguousarray(tokens), np.shape(tokens)[:-2]
     plane = np.array([PLANES.index(name) if name in PLANES else -1 for name in config.features])
     scale = np.array([config.normalizers[name] for name in config.features])
+    if tokens.dtype != np.uint8 or tokens.shape[-1:] != (3,):
+        raise ValueError(f"tokens: expected [..., T, 3] of uint8, got {tokens.shape} of {tokens.dtype}")
     shifted = "" if config.legacy_last_reward else "last_reward"
     zero = np.array([REWARD_ZERO if name == shifted else 0.0 for name in config.features])
     planes = np.empty((int(np.prod(shape)), len(PLANES), config.window, config.window), np.float32)
