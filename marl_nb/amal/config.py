@@ -83,4 +83,5 @@ class AMALConfig(MAPPOConfig):
         return super().scheduled or self.information_weight > 0
 
 # %% ../../nbs/amal/05_config.ipynb #b529b9ce
-PLAIN: dict[str, Any] = {"auxiliary_share": 0.0, "information_weight": 0.0, "model": "none", "channel": "C0"}  # all extras off
+PLAIN: dict[str, Any] = {"auxiliary_share": 0.0, "information_weight": 0.0, "model": "none",
+                         "channel": "C0"}  # all extras off
