@@ -6,7 +6,7 @@
 __all__ = ['SKIP', 'STEP', 'BEGIN', 'LOOK', 'MIN_LANES', 'Outputs', 'new_outputs', 'Orders', 'end_episode', 'step_lane',
            'take_lanes', 'first_illegal', 'Scene', 'Arena', 'make']
 
-# %% ../../nbs/curriculum/30_arena.ipynb #663f8bb0
+# %% ../../nbs/curriculum/30_arena.ipynb #2b308e11
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from ..core.crew import LINE, Crew, chunk_done, next_chunk, share_empty
 from ..core.kernels import kernel
 from ..core.protocols import Capabilities, Snapshots
 from ..core.seeding import check_seed, child_seed, lane_keys
-from .config import ArenaConfig, Played, arena_config
+from .config import PART, ArenaConfig, Played, arena_config
 from marl_nb.curriculum.engine import (
     ARGUMENTS,
     COOLING,
@@ -214,7 +214,7 @@ def _fingerprint(
         hashes.append(h.digest())
     return hashes
 
-# %% ../../nbs/curriculum/30_arena.ipynb #43a70818
+# %% ../../nbs/curriculum/30_arena.ipynb #23e08b21
 class Scene(NamedTuple):
     "What is where in E lanes; copies."
 
@@ -244,7 +244,7 @@ def _scene(
     steps = s.lane["steps"][:, 0]
     left = np.where(s.phase > 0, s.due - steps[:, None], 0)
     return Scene(kinds[inside], at(s.agent_cell), s.facing, s.frozen, s.inventory, at(s.converter_cell), p.kind.copy(),
-                 s.phase, left, s.stock / 1000, steps)
+                 s.phase, left, s.stock / PART, steps)
 
 # %% ../../nbs/curriculum/30_arena.ipynb #a92168aa
 class Arena:

@@ -6,7 +6,7 @@
 __all__ = ['MAX_STEP', 'VERSION', 'GENERATED', 'LAUNCHED', 'INIT_GAME', 'IN_GAME', 'IN_REPLAY', 'ENDED', 'QUIT', 'HANDLERS',
            'map_names', 'scenario_of', 'Session', 'commands', 'act', 'walk_length', 'replay_data', 'play_again']
 
-# %% ../../nbs/smac/78_session.ipynb #4f104040
+# %% ../../nbs/smac/78_session.ipynb #87247033
 import json
 import math
 import zlib
@@ -23,8 +23,8 @@ from .scenarios import Scenario
 from .smac_api import FIRST_ALLY_TYPE, ally_types, enemy_types
 from .smac_env import ABILITIES
 
-# %% ../../nbs/smac/78_session.ipynb #babc94f0
-MAX_STEP = 100_000  # game loops in one request
+# %% ../../nbs/smac/78_session.ipynb #e66b9d04
+MAX_STEP = 10_000  # game loops in one request
 VERSION = ("4.10.0", "B89B5D6FA7CBF6452E721311BFBC6CB2", 75689)  # of the game whose numbers the simulator plays
 _RACES = {1: "terran", 2: "zerg", 3: "protoss"}  # StarCraft II's numbers
 GENERATED = "32x32_flat"  # the file of SMACv2's maps
@@ -41,13 +41,14 @@ def scenario_of(
     race: int,  # StarCraft II's number of the player's race
 ) -> Scenario: # to play
     "The scenario of a map file; an unknown one is a `ValueError`."
+    if not isinstance(path, str): raise ValueError("map: expected a text, got bytes that are none")
     name = PurePosixPath(path.replace("\\", "/")).name.removesuffix(".SC2Map")
     if f"SMAC_Maps/{name}.SC2Map" not in map_names(): raise ValueError(f"map: expected one of SMAC's, got {name!r}")
     if name != GENERATED: return scenarios.get(name)
     if race not in _RACES: raise ValueError(f"race: expected one of {', '.join(_RACES.values())} on {GENERATED}")
     return scenarios.get(f"{_RACES[race]}_5_vs_5")
 
-# %% ../../nbs/smac/78_session.ipynb #e4cc5977
+# %% ../../nbs/smac/78_session.ipynb #f967aebd
 def _fill_map(scenario: Scenario, info: Any) -> None:
     "The grids of a map into a `ResponseGameInfo`."
     w, h = scenario.size
@@ -70,7 +71,7 @@ def _fill_unit(u: GameUnit, m: Any) -> None:
     m.energy, m.energy_max, m.weapon_cooldown = u.energy, u.energy_max, u.weapon_cooldown
     m.is_active, m.is_flying = True, u.name == "medivac"
 
-# %% ../../nbs/smac/78_session.ipynb #c7297443
+# %% ../../nbs/smac/78_session.ipynb #f9890c75
 def _fill_data(scenario: Scenario, data: Any) -> None:
     "Unit types and abilities into a `ResponseData`."
     names = {number: name for table in (enemy_types(scenario), ally_types(scenario)) for name, number in table.items()}
@@ -81,7 +82,7 @@ def _fill_data(scenario: Scenario, data: Any) -> None:
         ability = data.abilities.add()
         ability.ability_id, ability.button_name, ability.available = number, name, True
 
-# %% ../../nbs/smac/78_session.ipynb #33311fbb
+# %% ../../nbs/smac/78_session.ipynb #51b2d2ce
 LAUNCHED, INIT_GAME, IN_GAME, IN_REPLAY, ENDED, QUIT = 1, 2, 3, 4, 5, 6  # StarCraft II's numbers of states
 _ALLOWED = {  # request -> states in which it may come; others at any time
     "create_game": (LAUNCHED, IN_GAME, ENDED), "join_game": (LAUNCHED, INIT_GAME), "restart_game": (IN_GAME, ENDED),
@@ -126,7 +127,7 @@ class Session:
         if nobody: self.events = []
         if not nobody or event[0] == "create": self.events.append(list(event))
 
-# %% ../../nbs/smac/78_session.ipynb #9b1384e2
+# %% ../../nbs/smac/78_session.ipynb #1b5093ec
 def _create_game(session: Session, asked: Any, told: Any) -> None:
     "Choose a map, players and a seed."
     races = [p.race for p in asked.player_setup]
@@ -169,7 +170,7 @@ def _ping(session: Session, asked: Any, told: Any) -> None:
 
 def _available_maps(session: Session, asked: Any, told: Any) -> None: told.local_map_paths.extend(map_names())
 
-# %% ../../nbs/smac/78_session.ipynb #689da5dd
+# %% ../../nbs/smac/78_session.ipynb #cb481eb3
 def _game_info(session: Session, asked: Any, told: Any) -> None:
     told.map_name, told.local_map_path = session.game.scenario.name, session.path
     for k, race in enumerate((session.races + [1, 1])[:2]):
@@ -202,7 +203,7 @@ def _quick_load(session: Session, asked: Any, told: Any) -> None:
     go_back(session.game, session.mark[0])
     session.events = list(session.mark[1])
 
-# %% ../../nbs/smac/78_session.ipynb #2529e322
+# %% ../../nbs/smac/78_session.ipynb #c3790c62
 def commands(
     actions: Any,  # `Action` messages
 ) -> list[UnitCommand | None]: # None: nothing that a unit does
@@ -243,7 +244,7 @@ def _debug(session: Session, asked: Any, told: Any) -> None:
             session.remember("create", *event)
             create(session.game, *event)
 
-# %% ../../nbs/smac/78_session.ipynb #5ddf37eb
+# %% ../../nbs/smac/78_session.ipynb #bf2fc2b8
 def walk_length(
     scenario: Scenario,  # a map
     start: tuple[float, float],  # cells
@@ -282,7 +283,7 @@ def _query(session: Session, asked: Any, told: Any) -> None:
         for name in ("stop", "move", "heal" if unit.name == "medivac" else "attack"):
             answer.abilities.add(ability_id=ABILITIES[name])
 
-# %% ../../nbs/smac/78_session.ipynb #84b234b2
+# %% ../../nbs/smac/78_session.ipynb #19dd7455
 def replay_data(
     session: Session,  # in a game
 ) -> bytes: # for a file
@@ -317,7 +318,7 @@ def _save_replay(session: Session, asked: Any, told: Any) -> None: told.data = r
 
 def _nothing(session: Session, asked: Any, told: Any) -> None: "Accepted, without an effect."
 
-# %% ../../nbs/smac/78_session.ipynb #6a7e1faa
+# %% ../../nbs/smac/78_session.ipynb #f9cd9fb2
 HANDLERS: dict[str, Callable[[Session, Any, Any], None]] = {
     "create_game": _create_game, "join_game": _join_game, "restart_game": _restart_game, "leave_game": _leave_game,
     "quick_save": _quick_save, "quick_load": _quick_load, "quit": _quit, "game_info": _game_info,

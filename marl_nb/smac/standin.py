@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['START', 'standin', 'environment', 'run', 'command']
 
-# %% ../../nbs/smac/86_standin.ipynb #32db18ee
+# %% ../../nbs/smac/86_standin.ipynb #36be4509
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path
 import marl_nb
 from .fast import fast_door
 
-# %% ../../nbs/smac/86_standin.ipynb #4a62aa2a
+# %% ../../nbs/smac/86_standin.ipynb #bdb69924
 @contextmanager
 def standin(
     fast: bool = False,  # `smac` and `smacv2` are the double; False: themselves, over a simulated game
@@ -31,7 +32,7 @@ def standin(
         door = exact_door()
     with door: yield
 
-# %% ../../nbs/smac/86_standin.ipynb #0e0fd390
+# %% ../../nbs/smac/86_standin.ipynb #f7f16f38
 START = '''"""Written by marl-nb standin run; removed when the program ends."""
 import importlib.util
 import os
@@ -83,15 +84,22 @@ def run(
         try: return child.wait()
         except KeyboardInterrupt: return child.wait()     # the terminal told the child, too
 
-# %% ../../nbs/smac/86_standin.ipynb #31364b45
+# %% ../../nbs/smac/86_standin.ipynb #c0153676
 def command(
     argv: Sequence[str],  # such as ["run", "--fast", "--", "python", "train.py"]
 ) -> int: # exit status of the program
     "`marl-nb standin`."
     parser = argparse.ArgumentParser(prog="marl-nb standin", description="SMAC's programs without StarCraft II.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="run")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="run|install")
     runs = actions.add_parser("run", help="run a program: marl-nb standin run --fast -- python train.py ...")
     runs.add_argument("--fast", action="store_true", help="smac and smacv2 are the fast double, not themselves")
     runs.add_argument("program", nargs="+", help="command and arguments, after --")
+    installs = actions.add_parser("install", help="make an SC2PATH that is started like StarCraft II")
+    installs.add_argument("folder", help="a new folder")
     args = parser.parse_args(argv)
+    if args.action == "install":
+        from marl_nb.smac.server import install
+
+        print(f"export SC2PATH={shlex.quote(str(install(args.folder)))}")
+        return 0
     return run(args.program, args.fast)
