@@ -611,7 +611,7 @@ def _held_finding(name: str, rows: Sequence[tuple[str, Any, Any]], keys: Sequenc
     text += f"; comes with {', '.join(source)}" if source else ""
     return Finding("held", name, word, "probe", e.value, (e.low, e.high), keys[k][1], None, text)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #2058ea56
+# %% ../../nbs/curriculum/68_bisection.ipynb #8c6c2a19
 Training = Callable[[Side, int], float]  # (side, seed) -> score after a short training; larger is better
 
 
@@ -655,6 +655,7 @@ def check_training(
         if name != CHANGE and not sure and q[CHANGE, 0] <= alpha and reach < HALF: word = "ruled out"
         text = (f"score after training {' and '.join(f'{e.value:+.3g}' for e in ends)} of {change.value:+.3g}, "
                 f"{seeds} seeds{few}")
-        found.append(Finding("training", "" if name == CHANGE else name, word, "training", best.value, (best.low, best.high),
-                             "score", None, text))
+        ends_of = best.low, best.high
+        found.append(Finding("training", "" if name == CHANGE else name, word, "training", best.value, ends_of, "score",
+                             None, text))
     return found
