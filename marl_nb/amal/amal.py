@@ -161,11 +161,14 @@ class Teams:
     ) -> TimeStep: # to go on from
         "Every team stores what came of it; the transitions are kept by their sources."
         if self.archive is not None: step = elsewhere(self, step, self.archive)
-        if self.keeps: self._keep(end_transition(self.begun, self.action, step))
+        if self.keeps: self.keep(end_transition(self.begun, self.action, step))
         for team, lanes in self.groups: team.observe(lanes_of(step, lanes))
         return step
 
-    def _keep(self, row: dict[str, np.ndarray]) -> None:
+    def keep(
+        self,
+        row: dict[str, np.ndarray],  # name -> [E, ...] of all lanes
+    ) -> None:
         "Keep a transition for the bonus and for the models."
         self.kept.append(row)
         if self.model is None: return

@@ -7,6 +7,7 @@ __all__ = ['AMAL_CHOICES', 'PLAIN', 'lane_groups', 'AMALConfig']
 
 # %% ../../nbs/amal/05_config.ipynb #4dae007b
 from dataclasses import dataclass
+from typing import Any
 
 from ..mappo.config import MAPPOConfig, check_choices, check_range
 
@@ -82,4 +83,5 @@ class AMALConfig(MAPPOConfig):
         return super().scheduled or self.information_weight > 0
 
 # %% ../../nbs/amal/05_config.ipynb #b529b9ce
-PLAIN = {"auxiliary_share": 0.0, "information_weight": 0.0, "model": "none", "channel": "C0"}  # all extras off
+PLAIN: dict[str, Any] = {"auxiliary_share": 0.0, "information_weight": 0.0, "model": "none",
+                         "channel": "C0"}  # all extras off

@@ -5,15 +5,18 @@
 # %% auto #0
 __all__ = ['HYPOTHESES', 'ALPHA', 'MAPS', 'FAMILY', 'EVAL_EPISODES', 'FINAL_EPISODES', 'COST', 'ARMS', 'ABLATION',
            'ABLATION_SEEDS', 'SWEEP', 'SWEEP_MAP', 'SWEEP_STEPS', 'SWEEP_SEEDS', 'Hypothesis', 'judge', 'Arm',
-           'learning_area', 'final_score', 'steps_to_ninety', 'interaction']
+           'learning_area', 'final_score', 'steps_to_ninety', 'held_out_error', 'interaction']
 
-# %% ../../nbs/amal/80_protocol.ipynb #3e72aabb
-from collections.abc import Sequence
+# %% ../../nbs/amal/80_protocol.ipynb #702476bd
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from .models import WorldModel
 from ..core.stats import Estimate, steps_to_threshold
 
 # %% ../../nbs/amal/80_protocol.ipynb #00a31564
@@ -134,8 +137,26 @@ ARMS: dict[str, dict[str, Any]] = {  # ablations: what differs from AMAL as it i
 }
 ABLATION = {"3m": 300_000, "2s_vs_1sc": 1_000_000}  # map -> environment steps
 ABLATION_SEEDS = 5
-SWEEP = [(weight, teams) for weight in (0.1, 0.3, 1.0) for teams in (1, 2, 4)]  # lambda, number of auxiliary teams
+SWEEP: dict[str, dict[str, Any]] = {  # nine cells, likewise
+    f"lambda {weight}, {teams} teams": {"information_weight": weight, "n_auxiliaries": teams}
+    for weight in (0.1, 0.3, 1.0) for teams in (1, 2, 4)
+}
 SWEEP_MAP, SWEEP_STEPS, SWEEP_SEEDS = "3m", 300_000, 5
+
+
+@torch.no_grad()
+def held_out_error(
+    model: WorldModel,  # trained
+    transitions: Mapping[str, np.ndarray],  # name -> [T, E, ...] of the primary, which it has not seen
+) -> float: # nats a step: negative log-density of the next state, or of an agent's next observation
+    "Error of one step ahead in units of the environment, so that models with other statistics can be compared."
+    flat = lambda name: torch.as_tensor(np.asarray(transitions[name])).flatten(0, 1).to(model.device)
+    seen, after, p = flat(model.sees), flat(f"next_{model.sees}"), model.predict(flat(model.sees), flat("actions"))
+    mean, spread = (x[:-1] for x in model.changes.units)
+    error = (after - seen - mean) / spread - p.mean
+    nats = (error.square() * (-p.log_variance).exp() + p.log_variance + math.log(2 * math.pi)).sum(-1) / 2
+    counts = flat("alive").to(nats.dtype) if model.kind == "local" else torch.ones_like(nats[0])
+    return float((nats.mean(0) * counts).sum() / counts.sum() + spread.log().sum())
 
 
 def interaction(

@@ -281,7 +281,7 @@ def check_configuration(
     twice, found = {id(d) for pair in renamed(list(declared.values())) for d in pair}, []
     broken = [disobeyed(side, h) for side, h in zip((old, new), held, strict=True)]
     for name, d in compiled.items():
-        if name not in names: found.append(_silent(name, d, broken))
+        if name not in names: found.append(_silent(name, d, broken, flatten(new.options)))
     for name, d in declared.items():
         reached = [h for h, n in names.items() if n == name]
         tail = f"; the engines hold {compiled[reached[0]].old!r} and {compiled[reached[0]].new!r}" if reached else ""
@@ -292,11 +292,13 @@ def check_configuration(
     return found + [_clash(name, broken[1][name]) for name in clashes]
 
 
-def _silent(name: str, d: Difference, broken: Sequence[Mapping[str, tuple[Any, Any]]]) -> Finding:
+def _silent(name: str, d: Difference, broken: Sequence[Mapping[str, tuple[Any, Any]]],
+            declared: Mapping[str, Any]) -> Finding:
     "A leaf that the engines hold differently although nobody wrote so."
     wrong = broken[1].get(name) or broken[0].get(name)
     text = f"declared {wrong[0]!r}, but " if wrong else "declared alike or not at all, but "
-    verdict = "defect" if name in broken[1] and name not in broken[0] else "untested"
+    gone = d.kind == "dropped" and name in declared and equal(d.old, declared[name])  # the new engine does not know it
+    verdict = "defect" if gone or name in broken[1] and name not in broken[0] else "untested"
     return Finding("configuration", name, verdict, "exact", None, None, d.unit, None,
                    f"{text}the engines hold {d.old!r} (old) and {d.new!r} (new)")
 

@@ -242,7 +242,7 @@ def sampler_flaws(
     generator: TaskGenerator,  # of the tasks
     scores: Sequence[float] = (),  # of completed tasks, to see what a clip would hide
     largest: int = 16_384,  # pool whose draws are timed
-    steepest: float = 1.3,  # exponent of the time over the pool size that is still allowed
+    steepest: float = 1.5,  # exponent of the time over the pool size that is still allowed
 ) -> dict[str, str]: # what -> what is wrong
     "What is wrong with a sampler by itself."
     wrong, seen, loud = {}, sensitivity(make), sensitivity(make, scale=15.0)
@@ -254,7 +254,9 @@ def sampler_flaws(
         wrong["curriculum.clip"] = (
             f"with rewards of 15 instead of 1 the mass of what is being learnt falls from {seen.improving:.3f} to "
             f"{loud.improving:.3f}; {100 * clipped_share(scores):.0f} % of the scores are beyond 0 to 1")
-    if (cost := scheduling_cost(make, generator, largest)).slope > steepest:
+    costs = [scheduling_cost(make, generator, largest)]
+    if costs[0].slope > steepest: costs.append(scheduling_cost(make, generator, largest))  # a busy machine is no proof
+    if (cost := min(costs, key=lambda c: c.slope)).slope > steepest:
         wrong["curriculum.scheduling"] = (
             f"the cost of a draw grows with the pool size to the power {cost.slope:.2f}: "
             f"{1e3 * cost.seconds[-1]:.3g} ms for {cost.sizes[-1]} tasks")

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['CONFIGURATION', 'TASK', 'AROUND', 'LEARNING', 'FAMILIES', 'FIXED', 'SEED', 'INERT', 'BASE', 'ENGINE', 'MISTAKEN',
-           'ALTERED', 'TASKS', 'PLANTED', 'LEARNED', 'IDLE', 'Family', 'Defect', 'drawn', 'words', 'arena_of',
-           'healthy', 'Layer', 'forget', 'Altered', 'Cut', 'Mistrained', 'crew_inside', 'event_log', 'Miscounted',
-           'PairsSampler', 'credit_logs', 'records', 'inert_changes', 'with_leaves', 'pair', 'healthy_pair', 'named']
+           'ALTERED', 'TASKS', 'PLANTED', 'LEARNED', 'IDLE', 'EVERYWHERE', 'Family', 'Defect', 'drawn', 'words',
+           'arena_of', 'healthy', 'Layer', 'forget', 'Altered', 'Cut', 'Mistrained', 'crew_inside', 'event_log',
+           'Miscounted', 'PairsSampler', 'credit_logs', 'records', 'inert_changes', 'with_leaves', 'pair',
+           'healthy_pair', 'named']
 
 # %% ../../nbs/curriculum/88_planted.ipynb #28a4996f
 import copy
@@ -587,7 +588,10 @@ def healthy_pair(
     return tuple(Side(healthy, o, trainer, name, [Layer], records(None))  # type: ignore[return-value]
                  for name, o in (("old", options), ("new", with_leaves(options, changed))))
 
-# %% ../../nbs/curriculum/88_planted.ipynb #eaf69d68
+# %% ../../nbs/curriculum/88_planted.ipynb #391db759
+EVERYWHERE = ("episode", "step", "reset", "length", "cost", "draw")  # no evidence by themselves
+
+
 def named(
     defect: Defect,  # planted
     diagnosis: Any,  # of the pair, a `Diagnosis`
@@ -595,6 +599,5 @@ def named(
     "Whether the first accusation is the right one."
     row = diagnosis.first
     if row is None: return False
-    told = " ".join(f.evidence for f in diagnosis.findings
-                    if f.check == FAMILIES[defect.family].check and (f.difference or f.check) == row.difference)
-    return any(w.lower() in row.difference.lower() or w.lower() in told.lower() for w in words(defect))
+    name, told, asked = row.difference.lower(), row.evidence[0].lower(), [w.lower() for w in words(defect)]
+    return any(w in name for w in asked) or any(w in told for w in asked if w not in EVERYWHERE)

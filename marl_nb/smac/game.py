@@ -126,7 +126,10 @@ class GameUnit:
     facing: float  # radians
     name: str  # of the type, which the game does not show
 
-    def __copy__(self) -> "GameUnit": return GameUnit(*(getattr(self, name) for name in self.__slots__))
+    def __copy__(self) -> "GameUnit":
+        return GameUnit(self.tag, self.unit_type, self.owner, self.alliance, self.pos, self.health, self.health_max,
+                        self.shield, self.shield_max, self.energy, self.energy_max, self.weapon_cooldown, self.radius,
+                        self.facing, self.name)
 
     def __deepcopy__(self, memo: dict) -> "GameUnit": return self.__copy__()
 

@@ -1,0 +1,79 @@
+"""AMAL, killed in the middle of anything and resumed, is the same to the bit; and it learns 3m, unlike the original."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from marl_nb import smac
+from marl_nb.amal.amal import train
+from marl_nb.amal.config import AMALConfig
+from marl_nb.core.files import read_tensors
+from marl_nb.mappo import MAPPOPolicy, settings
+from marl_nb.mappo.training import MEASURED
+
+SCRIPT = """
+import os, signal, sys
+from marl_nb import smac
+from marl_nb.amal.amal import train
+from marl_nb.amal.config import AMALConfig
+
+class Battles(smac.BattleEnv):
+    left = int(sys.argv[2])
+
+    def step(self, actions):
+        self.left -= 1
+        if not self.left: os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(actions)
+
+config = AMALConfig(total_steps=4_096, rollout_steps=32, epochs=2, eval_interval=1_024, checkpoint_interval=1_024,
+                    hidden_size=16, members=2, model_hidden_size=16, model_batch=32, model_steps=4, diversity=0.1,
+                    refresh_interval=2, buffer_transitions=500, channel=sys.argv[3])
+scenario = smac.scenarios.get("3m")
+train(config, Battles(scenario, n_envs=16, threads=1), smac.make(scenario, n_envs=8, threads=1), out=sys.argv[1],
+      resume=True, progress=False)
+"""
+
+
+def run(out: Path, channel: str, kill_at: int = 0) -> int:
+    """Train in a process of its own, killed at its `kill_at`-th step of all lanes; its exit status."""
+    command = [sys.executable, "-c", SCRIPT, str(out), str(kill_at), channel]
+    return subprocess.run(command, timeout=600).returncode
+
+
+def rows(out: Path, name: str) -> pd.DataFrame:
+    table = pd.read_csv(out / name)
+    return table.drop(columns=[c for c in table if c in MEASURED])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("channel", ["C0", "C1", "C2", "C3"])
+def test_killed_anywhere_and_resumed(channel, tmp_path):
+    whole, out, random = tmp_path / "whole", tmp_path / "run", np.random.default_rng(len(channel))
+    assert run(whole, channel) == 0
+    for kill_at in random.integers(20, 100, size=3):
+        assert run(out, channel, int(kill_at)) == -9
+    assert run(out, channel) == 0
+    first, second = (MAPPOPolicy.load(p / "policy.safetensors").arrays() for p in (whole, out))
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, name)
+    first, second = (read_tensors(p / "checkpoint.safetensors", "checkpoint")[0] for p in (whole, out))
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, name)
+    for name in ("progress.csv", "evaluations.csv"):
+        pd.testing.assert_frame_equal(rows(whole, name), rows(out, name))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(5))
+def test_learns_3m_within_half_a_million_steps(seed):
+    _, n_envs = settings("3m")
+    config = AMALConfig(total_steps=500_000, eval_interval=25_000, seed=seed)
+    assert config.auxiliary_share >= 0.25 and config.information_weight > 0
+    result = train(config, smac.make("3m", n_envs, threads=1), smac.make("3m", 64, threads=1), progress=False)
+    assert result.sample_efficiency["90%"]["reached"]
+    assert result.evaluations[-1]["win_rate"] >= 0.9
