@@ -76,7 +76,7 @@ def early_share(
     n_agents, lanes = episodes[0].returns.shape[-1], episodes[0].length.shape[1] if lanes is None else lanes
     return min(longest * lanes * n_agents / steps, 1.0)
 
-# %% ../../nbs/curriculum/66_episodes.ipynb #88bf01a5
+# %% ../../nbs/curriculum/66_episodes.ipynb #827c970c
 def end_flaws(
     side: Side,  # which
     seed: int = 0,  # of the reset
@@ -96,7 +96,7 @@ def end_flaws(
         before = np.array(done)
         if ends >= enough: break
     if doubles: found["double end"] = f"{doubles} of {ends} ends came directly after another"
-    if both: found["two kinds of end"] = f"{both} of {ends} ends were terminal and truncated at once"
+    if both > ends / 2: found["two kinds of end"] = f"{both} of {ends} ends were terminal and truncated at once"
     now = world.reset(seed)
     if np.any(now.reward) or now.terminated.any() or now.truncated.any():
         found["left after reset"] = f"reset returned what the last step left (reward {np.abs(now.reward).max():g})"
