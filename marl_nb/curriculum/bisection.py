@@ -124,7 +124,7 @@ def adjusted(
     "Holm's adjustment over the questions that could be answered at all (Tarone 1990)."
     return np.where(np.isnan(q := holm(np.where(p < 1, p, np.nan))), 1.0, q)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #abf48ce1
+# %% ../../nbs/curriculum/68_bisection.ipynb #0ec60993
 def episode_length(
     episodes: Episodes,  # any
 ) -> np.ndarray: # [K, E] steps
@@ -142,7 +142,7 @@ def cut_off(
 LAWS: Mapping[str, Measure] = {"length": episode_length, "cut off": cut_off}  # watched too, whatever the measures are
 Key = tuple[str, str]  # name of the policy, name of the measure
 
-
+# %% ../../nbs/curriculum/68_bisection.ipynb #7ce9b4b2
 class Lab:
     "Plays sides between two sides, every one once a round."
 
@@ -204,7 +204,7 @@ class Lab:
         "Paired differences of two set-ups."
         return np.concatenate([self.samples(b, r) - self.samples(a, r) for r in range(rounds)], 1)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #7a09dc9d
+# %% ../../nbs/curriculum/68_bisection.ipynb #942bfbcd
 class Flip(NamedTuple):
     "What a move did."
 
@@ -240,7 +240,7 @@ def replayed(
     if isinstance(b, str) or isinstance(a, str): return f"error: {b if isinstance(b, str) else a}"
     return ", ".join(part for part in Fingerprint._fields if getattr(a, part) != getattr(b, part))
 
-
+# %% ../../nbs/curriculum/68_bisection.ipynb #90a04fde
 def bisect(
     lab: Lab,  # to play in
     looks: int = 3,  # rounds, at most
@@ -275,7 +275,7 @@ def bisect(
 CHANGE = "all moves"  # the arm in which everything changes
 Arm = tuple[str, int]  # name of a move, and the end from which it is seen: 0 old, 1 new
 
-
+# %% ../../nbs/curriculum/68_bisection.ipynb #14e49766
 def _arms(lab: Lab) -> tuple[dict[str, list[str]], dict[Arm, tuple[frozenset[str], frozenset[str]]]]:
     "What a replay shows of every move from both ends, and the pairs of set-ups to be played."
     known: dict[frozenset[str], Any] = {}
@@ -295,7 +295,7 @@ def _flip(move: Move, measured: Mapping[Any, list[Effect]], q: Mapping[Any, np.n
     parts = dict.fromkeys(x for text in seen for x in text.split(", ") if x and not text.startswith("error"))
     return Flip(move, old_end, new_end, p, ", ".join(parts), broken.get(move.name, "").removeprefix("error: "))
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #3cb02c9f
+# %% ../../nbs/curriculum/68_bisection.ipynb #c2a733c4
 HALF = 0.5  # share of the change that a cause explains
 
 
@@ -338,7 +338,7 @@ def excluded(
     reach = lambda e, k: max(e.low / b.change[k].value, e.high / b.change[k].value)
     return all(reach(end[k], k) < HALF for k in changed for end in ends)
 
-
+# %% ../../nbs/curriculum/68_bisection.ipynb #0dcdcc27
 def verdict(
     b: Bisection,  # measured
     flip: Flip,  # of one move
@@ -378,7 +378,7 @@ def finding(
     return Finding("bisection", name, word, "replay" if idle else "probe", best.value, (best.low, best.high), measure,
                    None, f"{text} {best.n} pairs of episodes")
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #3be050b9
+# %% ../../nbs/curriculum/68_bisection.ipynb #3c79e556
 def ddmin(
     items: Sequence[str],  # moves that bring the change about together
     brings: Callable[[frozenset[str]], bool],  # whether a subset does
@@ -415,7 +415,7 @@ def brings_change(
 
     return brings
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #300a672a
+# %% ../../nbs/curriculum/68_bisection.ipynb #4e37f538
 def together(
     lab: Lab,  # as played
     b: Bisection,  # measured in it
@@ -459,7 +459,7 @@ def check_bisection(
             found[i] = f._replace(verdict="cause", evidence=f"only together with {others} (ddmin); {f.evidence}")
     return [whole(b, alpha), *found]
 
-
+# %% ../../nbs/curriculum/68_bisection.ipynb #8d2a69aa
 def unplayable(
     lab: Lab,  # whose new side fails
     error: str,  # how
@@ -483,7 +483,7 @@ def whole(
     word = "untested" if at else "ruled out"
     return Finding("bisection", "", word, "probe", e.value, (e.low, e.high), measure, None, text)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #d4ccb3b7
+# %% ../../nbs/curriculum/68_bisection.ipynb #931bd2aa
 def held_by(
     side: Side,  # to build
 ) -> dict[str, Any] | None: # held leaf -> value; None: it cannot be built
@@ -533,7 +533,7 @@ def declared_as_held(
     held = held_by(replace(old, options=options)) or {}
     return replace(old, options=options) if all(equal(held.get(k), v[2]) for k, v in leaves.items()) else None
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #03ecca58
+# %% ../../nbs/curriculum/68_bisection.ipynb #bc77f5eb
 def check_held(
     old: Side,  # before
     new: Side,  # after
@@ -570,7 +570,7 @@ def check_held(
     causes = {f.difference for f in found if f.verdict == "cause"}
     return [f for f in found if f.difference not in groups or not causes & set(sets[f.difference])]
 
-
+# %% ../../nbs/curriculum/68_bisection.ipynb #7f8bbbc4
 def _beside_old(lab: Lab, name: str, side: Side, rounds: int) -> np.ndarray: # [keys, rounds * lanes]
     "Paired differences of a side and the old one."
     taken = lab.all if name == CHANGE else frozenset({f"held {name}"})
@@ -611,7 +611,7 @@ def _held_finding(name: str, rows: Sequence[tuple[str, Any, Any]], keys: Sequenc
     text += f"; comes with {', '.join(source)}" if source else ""
     return Finding("held", name, word, "probe", e.value, (e.low, e.high), keys[k][1], None, text)
 
-# %% ../../nbs/curriculum/68_bisection.ipynb #8c6c2a19
+# %% ../../nbs/curriculum/68_bisection.ipynb #ac918d8e
 Training = Callable[[Side, int], float]  # (side, seed) -> score after a short training; larger is better
 
 

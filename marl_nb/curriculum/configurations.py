@@ -67,7 +67,7 @@ def with_leaf(
     if out[key] is ABSENT: del out[key]
     return out
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #c22ef60c
+# %% ../../nbs/curriculum/62_configurations.ipynb #43368cf6
 UNITS = ("steps", "ticks", "epochs", "episodes", "updates", "iterations", "seconds", "minutes", "ms", "bytes")
 
 
@@ -106,7 +106,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str: return f"{self.name}: {self.old!r} -> {self.new!r}{' ' + self.unit if self.unit else ''}"
 
-
+# %% ../../nbs/curriculum/62_configurations.ipynb #f7850519
 def differences(
     old: Mapping[str, Any],  # nested
     new: Mapping[str, Any],  # nested
@@ -133,7 +133,7 @@ def renamed(
     return [(g, c) for g in gone for c in come
             if words(g) == words(c) or set(words(g)) & set(words(c)) and equal(g.old, c.new)]
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #c6467ca6
+# %% ../../nbs/curriculum/62_configurations.ipynb #e0e464b7
 def explicit_fields(
     config: Any,  # a configuration
 ) -> Any: # what it says was set by hand; None if it does not say
@@ -165,7 +165,7 @@ def round_trip(
         broken.append(f"explicitly set fields {len(before or ())} -> {len(after or ())}: {', '.join(more[:3])}")
     return broken
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #185709d9
+# %% ../../nbs/curriculum/62_configurations.ipynb #d5ad8fac
 def tape_actions(
     world: World,  # to act in
     seed: int,  # of the tape
@@ -206,7 +206,7 @@ def fingerprint(
         if t < steps: now = world.step(tape_actions(world, seed, t))
     return Fingerprint(*(h.digest() for h in hashes))
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #ae82759a
+# %% ../../nbs/curriculum/62_configurations.ipynb #0a5698ef
 def effective(
     world: World,  # any
 ) -> Mapping[str, Any]: # empty where it does not say
@@ -243,7 +243,7 @@ def fingerprint_of(
     except Exception as e: return f"{type(e).__name__}: {e}"
     finally: close(world)
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #421ba758
+# %% ../../nbs/curriculum/62_configurations.ipynb #45148ce0
 def matched(
     declared: Mapping[str, Any],  # flat
     held: Mapping[str, Any],  # flat
@@ -266,7 +266,7 @@ def disobeyed(
     return {name: (x, y) for name, (x, y) in pairs.items() if x is not None and not equal(x, y)
             and isinstance(x, int | float | str) and isinstance(y, int | float | str | np.number | None)}
 
-
+# %% ../../nbs/curriculum/62_configurations.ipynb #7c24b323
 def check_configuration(
     old: Side,  # before
     new: Side,  # after
@@ -308,7 +308,7 @@ def _clash(name: str, pair: tuple[Any, Any]) -> Finding:
     return Finding("configuration", name, "defect", "exact", None, None, unit_of(name), None,
                    f"the new side declares {pair[0]!r} and holds {pair[1]!r}")
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #d0120c80
+# %% ../../nbs/curriculum/62_configurations.ipynb #7ebd9e80
 def check_round_trip(
     old: Side,  # before; its record "config" is the configuration object, if it has one
     new: Side,  # after
@@ -321,7 +321,7 @@ def check_round_trip(
     return [Finding("configuration", "load(dump(config))", "defect", "exact", None, None, "", dose,
                     f"{where}: {(broken[1] or broken[0])[-1]}")]
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #be712466
+# %% ../../nbs/curriculum/62_configurations.ipynb #393692f9
 def positions(
     value: Any,  # of a leaf
     other: Any = ABSENT,  # its value on the other side, tried first
@@ -346,7 +346,7 @@ class Knob(NamedTuple):
     acts: bool  # some position changes observations, rewards or ends
     tried: int  # positions in which it could be built
 
-
+# %% ../../nbs/curriculum/62_configurations.ipynb #dc581ccb
 def turn(
     side: Side,  # which
     name: str,  # leaf to turn
@@ -383,7 +383,7 @@ def knobs(
         found[name] = turn(side, name, base, values.get(name, ABSENT), steps, options)
     return found
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #515d12db
+# %% ../../nbs/curriculum/62_configurations.ipynb #e56b8a50
 def check_knobs(
     old: Side,  # before
     new: Side,  # after
@@ -432,7 +432,7 @@ def _dead(where: str, name: str, steps: int) -> tuple[str, str]:
     return ("defect" if where == "new" else "untested",
             f"with the same options, turning it changes the {live} environment and not the {where} one ({steps} steps)")
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #a313bebd
+# %% ../../nbs/curriculum/62_configurations.ipynb #236b1974
 def purity(
     side: Side,  # which
     other: Side | None = None,  # also built in between
@@ -476,7 +476,7 @@ def _changed(side: Side, other: Side | None) -> Iterator[Mapping[str, Any]]:
         for position in itertools.islice(positions(value, values.get(name, ABSENT)), 2):
             yield with_leaf(side.options, name, position)
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #aa764266
+# %% ../../nbs/curriculum/62_configurations.ipynb #2aca542b
 def _kept_options(side: Side) -> dict[str, str]:
     "Whether a factory changes the options it is given."
     given = copy.deepcopy(dict(side.options))
@@ -518,7 +518,7 @@ def _elsewhere(side: Side, steps: int, base: Fingerprint) -> str:
     except (ValueError, IndexError): return ""
     return "" if seen == base else f"a fresh process gives another environment ({_parts(seen, base)} differ)"
 
-# %% ../../nbs/curriculum/62_configurations.ipynb #b7f7dffc
+# %% ../../nbs/curriculum/62_configurations.ipynb #57178950
 def check_purity(
     old: Side,  # before
     new: Side,  # after

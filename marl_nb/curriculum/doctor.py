@@ -182,7 +182,7 @@ def rank(
     named = any(r.verdict == "cause" and r.difference != CODE for r in rows.values())
     return [rows[n] for n in sorted(rows, key=lambda n: (*place(rows[n], groups[n], names, named), n))]
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #25e8ff8a
+# %% ../../nbs/curriculum/85_doctor.ipynb #7586f72a
 @dataclass(frozen=True)
 class Diagnosis:
     "What the doctor found."
@@ -234,7 +234,7 @@ def derived(
 RERUN: dict[str, Check] = {"episodes": check_episodes, "resets": check_resets, "encoding": check_encoding,
                            "purity": check_purity}
 
-
+# %% ../../nbs/curriculum/85_doctor.ipynb #115fb6dd
 def traced(
     old: Side,  # before
     new: Side,  # after
@@ -268,7 +268,7 @@ def relative_loss(
     if not whole or whole[0].effect is None or whole[0].unit in LAWS: return 0.0
     return min(abs(whole[0].effect) / (1.0 if whole[0].unit == "reward seen" else max(scale, 1e-12)), 1.0)
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #584efcb9
+# %% ../../nbs/curriculum/85_doctor.ipynb #e15342bd
 def diagnose(
     old: Side,  # before
     new: Side,  # after
@@ -309,7 +309,7 @@ def diagnose(
     lost = relative_loss(found, options["scale"]) if loss is None else loss
     return Diagnosis(old, new, rank(found, measures, lost), found, spent, lost)
 
-
+# %% ../../nbs/curriculum/85_doctor.ipynb #ca0308e5
 def _scale(old: Side, new: Side, horizon: int, seconds: float, seed: int) -> dict[str, Any]:
     "How many lanes fit into the time, which ordinal is counted, and how large returns are; guesses where a side fails."
     began = time.process_time()
@@ -322,7 +322,7 @@ def _scale(old: Side, new: Side, horizon: int, seconds: float, seed: int) -> dic
     scale = max(float(np.abs(e.returns.mean())) for e in seen)
     return {"lanes": lanes, "ordinal": 1 if settled else 2, "scale": scale}
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #77f2634a
+# %% ../../nbs/curriculum/85_doctor.ipynb #edda63cd
 COLOURS = {"cause": "#c0392b", "contributor": "#d68910", "defect": "#8e44ad", "untested": "#7f8c8d", "ruled out": "#27ae60"}
 
 
@@ -365,7 +365,7 @@ def verdict_text(
     tail = f" Causes: {', '.join(same)}." if len(same) > 1 else ""
     return f"{first.difference} {word} ({first.tier}): {first.evidence[0]}.{tail}"
 
-# %% ../../nbs/curriculum/85_doctor.ipynb #8d3bf329
+# %% ../../nbs/curriculum/85_doctor.ipynb #469d7a78
 def write_diagnosis(
     diagnosis: Diagnosis,  # to be shown
     out: str | Path,  # the page to write

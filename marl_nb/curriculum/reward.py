@@ -63,7 +63,7 @@ def due_at(
     "Survival of an agent that gets its first reward at a known step."
     return (np.arange(1, n + 1) < k).astype(float)
 
-# %% ../../nbs/curriculum/64_reward.ipynb #27375c09
+# %% ../../nbs/curriculum/64_reward.ipynb #2b2ffae1
 class Passage(NamedTuple):
     "Time to the first reward, one row an episode, one column an agent."
 
@@ -89,7 +89,7 @@ def survival(
     at = np.searchsorted(curve.times, np.arange(1, horizon + 1), side="right")
     return np.concatenate([[1.0], curve.waiting])[at]
 
-
+# %% ../../nbs/curriculum/64_reward.ipynb #89c4d9c1
 def log_rank(
     a: Passage,  # of one side
     b: Passage,  # of the other
@@ -118,7 +118,7 @@ def log_rank_test(
         extreme += abs(log_rank(*(Passage(both.time[j], both.seen[j]) for j in (i[:n], i[n:])))) >= observed
     return extreme / (1 + permutations)
 
-# %% ../../nbs/curriculum/64_reward.ipynb #6e7fef7a
+# %% ../../nbs/curriculum/64_reward.ipynb #6ff7fc1e
 def check_availability(
     old: Side,  # before
     new: Side,  # after
@@ -141,7 +141,7 @@ def check_availability(
     unit = "share of agents that see reward"
     return [Finding("availability", "", verdict, "probe", share[1] - share[0], None, unit, None, text)]
 
-# %% ../../nbs/curriculum/64_reward.ipynb #57af3526
+# %% ../../nbs/curriculum/64_reward.ipynb #8c523af0
 def earliest(
     side: Side,  # to play
     policy: Policy,  # to play it with
@@ -188,7 +188,7 @@ def check_reachability(
     unit = "steps to the first reward"
     return [*found, Finding("reachability", "", "untested", "replay", effect, None, unit, None, text)]
 
-# %% ../../nbs/curriculum/64_reward.ipynb #d5a1198a
+# %% ../../nbs/curriculum/64_reward.ipynb #b7c7fed5
 def dose_bound(
     affected: float,  # steps that the difference touches at most
     steps: float,  # of all training, in the same unit, above 0
