@@ -31,7 +31,14 @@ from marl_nb.curriculum.bisection import (
     moves,
 )
 from .bootstrapping import check_bootstrapping
-from .configurations import check_configuration, check_knobs, check_purity, check_round_trip, flatten
+from marl_nb.curriculum.configurations import (
+    check_configuration,
+    check_knobs,
+    check_purity,
+    check_round_trip,
+    fingerprint_of,
+    flatten,
+)
 from .credit import check_credit
 from .encoding import check_encoding, check_remapping, check_resets
 from .episodes import check_episodes, early_share, settles
@@ -286,6 +293,7 @@ def diagnose(
 ) -> Diagnosis: # ranked
     "Compare two set-ups by executing them, and rank their differences."
     if not seconds > 0: raise ValueError(f"seconds: expected more than 0, got {seconds!r}")
+    for side in (old, new): fingerprint_of(side, steps=2)  # what has to be compiled once is not on the clock
     until, spent, found = time.process_time() + seconds, {}, []
     size = training_size(new)
     options: dict[str, Any] = {
