@@ -54,7 +54,8 @@ Check = Callable[..., list[Finding]]  # (old, new, **options) -> findings
 
 CHECKS: tuple[Check, ...] = (
     check_configuration, check_round_trip, check_trainers, check_bootstrapping, check_units, check_encoding,
-    check_remapping, check_credit, check_resets, check_layers, check_throughput, check_purity, check_reachability, check_held, check_bisection,
+    check_remapping, check_credit, check_resets, check_layers, check_throughput, check_purity,
+    check_reachability, check_held, check_bisection,
     check_episodes, check_availability, check_knobs)
 SHARES = {check_bisection: 0.6, check_held: 0.2, check_purity: 0.1, check_knobs: 0.5}  # of the time that is left
 
@@ -164,7 +165,8 @@ def place(
     "Where a row stands in the ranking."
     shared = row.verdict == "defect" and all(is_shared(f) for f in findings if f.verdict == "defect")
     old_only = row.verdict == "defect" and all(f.evidence.startswith("old:") for f in findings if f.verdict == "defect")
-    kinds = {"cause": (0.5 if named else 2) if row.difference == CODE else 0, "defect": 8 if shared else 5 if old_only else 1,
+    kinds = {"cause": (0.5 if named else 2) if row.difference == CODE else 0,
+             "defect": 8 if shared else 5 if old_only else 1,
              "contributor": 4 if row.difference == CODE else 3, "untested": 6, "ruled out": 7}
     measure = measures.index(row.unit) if row.unit in measures else len(measures)
     held = "held" not in row.checks and "configuration" not in row.checks
@@ -250,11 +252,11 @@ def traced(
     until: float,  # `time.process_time()` at which to be done
 ) -> list[Finding]: # the same; flaws of the new side say which move brings them
     "Put single moves into the old side, and see which of them brings a flaw of the new one."
-    idle = {f.difference for f in findings if f.check == "bisection" and f.verdict == "ruled out" and f.tier == "replay"}
+    idle = {f.difference for f in findings if (f.check, f.verdict, f.tier) == ("bisection", "ruled out", "replay")}
     names = [m.name for m in moves(old, new) if m.name not in idle]
     wrong = [f for f in findings if f.check in RERUN and f.verdict in ("cause", "defect") and not is_shared(f)
              and not f.evidence.startswith("old:") and f.difference not in names]
-    source: dict[tuple[str, str], list[str]] = {(f.check, f.difference): names if len(names) == 1 else [] for f in wrong}
+    source = {(f.check, f.difference): list(names) if len(names) == 1 else [] for f in wrong}
     for name in names if len(names) > 1 else ():
         for check in dict.fromkeys(f.check for f in wrong):
             if time.process_time() > until: break
@@ -331,7 +333,8 @@ def _scale(old: Side, new: Side, horizon: int, seconds: float, seed: int) -> dic
     return {"lanes": lanes, "ordinal": 1 if settled else 2, "scale": scale}
 
 # %% ../../nbs/curriculum/85_doctor.ipynb #edda63cd
-COLOURS = {"cause": "#c0392b", "contributor": "#d68910", "defect": "#8e44ad", "untested": "#7f8c8d", "ruled out": "#27ae60"}
+COLOURS = {"cause": "#c0392b", "contributor": "#d68910", "defect": "#8e44ad", "untested": "#7f8c8d",
+           "ruled out": "#27ae60"}
 
 
 def plot_effects(
@@ -391,8 +394,8 @@ def write_diagnosis(
                       + "".join(f"<li>{escape(text)}</li>" for text in r.evidence) + "</ul></details>" for r in d.rows)
     spent = [{"check": name, "seconds": round(s, 2)} for name, s in d.seconds.items()]
     figure = svg(_effects_figure, d)
-    soft = ("<p class='soft'>Cause: shown to bring at least half of the change about. Defect: wrong by itself. Ruled out: "
-            "executed, and its interval or its dose excludes half of the change. Untested: not settled here.</p>")
+    soft = ("<p class='soft'>Cause: shown to bring at least half of the change about. Defect: wrong by itself. Ruled "
+            "out: executed, and its interval or its dose excludes half of the change. Untested: not settled here.</p>")
     write_page(out, f"{names[0]} against {names[1]}", "which difference changed training", chips, [
         section("Verdict", f"<p>{escape(verdict_text(d))}</p>"),
         section("Differences, ranked", soft, rows_table(rows, raw=("verdict",)) if rows else "<p>None.</p>"),
