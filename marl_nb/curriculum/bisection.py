@@ -557,9 +557,9 @@ def check_held(
     if not sides: return []
     if lab is None: lab = Lab(old, new, measures, lanes, ordinal, horizon, seed)
     lab.until = time.process_time() + seconds
-    idle = _idle(lab, {k: sides[k] for k in groups if k in sides})
-    members = {n: k for k in groups for n in groups[k]}
-    played = {k: s for k, s in sides.items() if members.get(k) not in idle}
+    order = _by_size(lab, {k: sides[k] for k in groups if k in sides})
+    alone = [n for k, names in groups.items() if k not in sides for n in names]
+    played = {n: sides[n] for k in [*order, *alone] for n in (k, *groups.get(k, [])) if n in sides}
     measured, q = _against_old(lab, {CHANGE: new, **played}, looks, alpha)
     source = carriers(old, new, leaves)
     found = []
@@ -577,9 +577,10 @@ def _beside_old(lab: Lab, name: str, side: Side, rounds: int) -> np.ndarray: # [
     return np.concatenate([lab.samples(taken, r, side) - lab.samples(lab.none, r) for r in range(rounds)], 1)
 
 
-def _idle(lab: Lab, sides: Mapping[str, Side]) -> list[str]:
-    "Sides that play the first round exactly like the old one."
-    return [k for k, side in sides.items() if not _beside_old(lab, k, side, 1).any()]
+def _by_size(lab: Lab, sides: Mapping[str, Side]) -> list[str]:
+    "Sides that do not play the first round exactly like the old one, the largest change of the main measure first."
+    change = {k: _beside_old(lab, k, side, 1) for k, side in sides.items()}
+    return sorted((k for k, d in change.items() if d.any()), key=lambda k: -abs(float(change[k][0].mean())))
 
 
 def _against_old(lab: Lab, sides: Mapping[str, Side], looks: int, alpha: float) -> tuple[dict, dict]:

@@ -57,7 +57,7 @@ CHECKS: tuple[Check, ...] = (
     check_remapping, check_credit, check_resets, check_layers, check_throughput, check_purity,
     check_reachability, check_held, check_bisection,
     check_episodes, check_availability, check_knobs)
-SHARES = {check_bisection: 0.6, check_held: 0.2, check_purity: 0.1, check_knobs: 0.5}  # of the time that is left
+SHARES = {check_bisection: 0.6, check_held: 0.4, check_purity: 0.1, check_knobs: 0.5}  # of the time that is left
 
 
 def run_check(
