@@ -214,9 +214,9 @@ class Trainer:
             self.time += 1
         return episodes.row()
 
-    def _watch(self, moment: str, *seen: Any) -> None:
+    def _watch(self, call: str, *seen: Any) -> None:
         "Show the callbacks what happens."
-        for c in self.callbacks: getattr(c, moment)(*seen)
+        for c in self.callbacks: getattr(c, call)(*seen)
         if self.callbacks: self.profile.lap("callbacks")
 
     def iterate(self) -> dict[str, float]: # a row of the table progress, without `MEASURED`
