@@ -1,8 +1,10 @@
-"""Train somebody else's code on 3m through a door of the stand-in, untouched, and keep its curve.
+"""Run somebody else's code through a door of the stand-in, untouched, and record what came of it.
 
-    VENV/bin/python tools/clients.py epymarl fast FOLDER      client; fast or exact; an unchanged clone of its repository
+    VENV/bin/python tools/clients.py visit harl fast FOLDER       a few steps: does it run?
+    VENV/bin/python tools/clients.py train epymarl fast FOLDER    3m, until it wins; its curve
 
-VENV holds `marl_nb[sc2]` and what the client needs, which the report lists. The run ends when more than 80 % of 128 greedy
+FOLDER is an unchanged clone of the client's repository, VENV a virtual environment with `marl_nb[sc2]` and what the
+client needs. A visit adds a row to records/clients/visits.json. A training ends when more than 80 % of 128 greedy
 battles are won, or after a million steps, and writes records/clients/CLIENT_DOOR.json.
 """
 
@@ -22,7 +24,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from marl_nb.core.files import write_json
+from marl_nb.core.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS, BATTLES, BAR = 1_000_000, 128, 0.8
@@ -74,11 +76,32 @@ CLIENTS = {
 }
 
 
+# What a visit runs: name -> repository, command in a clone of it. All end by themselves after some hundred steps.
+ON_POLICY = ("python onpolicy/scripts/train/train_smac.py --algorithm_name rmappo --experiment_name visit --use_wandb "
+             "--n_training_threads 1 --n_rollout_threads 2 --episode_length 60 --num_env_steps 240 --ppo_epoch 2 "
+             "--use_eval --eval_interval 1 --eval_episodes 2")
+HARL = ("python examples/train.py --algo mappo --exp_name visit --n_rollout_threads 2 --n_eval_rollout_threads 1 "
+        "--eval_episodes 2 --eval_interval 1 --episode_length 60 --num_env_steps 240 --log_interval 1")
+VISITS: dict[str, tuple[str, str]] = {
+    "epymarl": ("uoe-agents/epymarl", "python src/main.py --config=qmix --env-config=sc2 with env_args.map_name=3m "
+                "t_max=1000 test_nepisode=4 test_interval=500 log_interval=500"),
+    "epymarl-v2": ("uoe-agents/epymarl", "python src/main.py --config=qmix --env-config=sc2v2 with "
+                   "env_args.map_name=protoss_5_vs_5 t_max=1000 test_nepisode=4 test_interval=500 log_interval=500"),
+    "on-policy": ("marlbenchmark/on-policy", f"{ON_POLICY} --env_name StarCraft2 --map_name 3m"),
+    "on-policy-v2": ("marlbenchmark/on-policy", f"{ON_POLICY} --env_name SMACv2 --map_name 10gen_protoss --units 5v5"),
+    "harl": ("PKU-MARL/HARL", f"{HARL} --env smac --map_name 3m"),
+    "harl-v2": ("PKU-MARL/HARL", f"{HARL} --env smacv2 --map_name protoss_5_vs_5"),
+    "smac": ("oxwhirl/smac", "python -m smac.examples.random_agents"),
+    "smacv2": ("oxwhirl/smacv2", "python -m smacv2.examples.random_agents"),
+}
+
+
 def clean_commit(folder: Path) -> str:
     """The commit of a clone whose files are as committed; anything else is a `ValueError`."""
-    ask = lambda *words: subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout
-    if changed := ask("diff", "--name-only", "HEAD"): raise ValueError(f"folder: expected an unchanged clone, {changed}")
-    return ask("rev-parse", "HEAD").strip()
+    ask = lambda *words: subprocess.check_output(["git", "-C", folder, *words], text=True).strip()
+    changed = ask("diff", "--name-only", "--diff-filter=M", "HEAD")
+    if changed: raise ValueError(f"folder: expected an unchanged clone, these files differ: {changed}")
+    return ask("rev-parse", "HEAD")
 
 
 def processes(root: psutil.Process) -> Iterator[psutil.Process]:
@@ -96,11 +119,30 @@ def processor_seconds(root: psutil.Process) -> float:
     return total
 
 
+def through(door: str, command: str) -> list[str]:
+    """A command that runs behind a door."""
+    marl_nb = str(Path(sys.executable).with_name("marl-nb"))
+    return [marl_nb, "standin", "run", *["--fast"] * (door == "fast"), "--", *command.split()]
+
+
+def visit(name: str, door: str, folder: Path, log: Path, seconds: float) -> dict:
+    """Run a client for some hundred steps; what is recorded."""
+    repository, command = VISITS[name]
+    row = {"client": name, "repository": repository, "commit": clean_commit(folder), "door": door, "command": command}
+    with log.open("w") as out:
+        child = subprocess.Popen(through(door, command), cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+        try: code = child.wait(seconds if seconds < float("inf") else None)
+        except subprocess.TimeoutExpired:
+            code = None
+            for process in [*processes(psutil.Process(child.pid))]: process.terminate()
+    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return {**row, "ended": code, "passed": code == 0, "said": said[-1][-200:] if code and said else ""}
+
+
 def train(name: str, door: str, folder: Path, log: Path, seconds: float) -> dict:
     """Run a client until it has passed the bar, ends, or its time is up; what is recorded."""
     client, commit, began = CLIENTS[name], clean_commit(folder), time.time()
-    flags = ["--fast"] * (door == "fast")
-    command = [Path(sys.executable).with_name("marl-nb"), "standin", "run", *flags, "--", *client.command.split()]
+    command = through(door, client.command)
     with log.open("w") as out: child = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
     root, busy, seen = psutil.Process(child.pid), 0.0, []
     try:
@@ -128,18 +170,22 @@ def installed(package: str) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="tools/clients.py", description="Train other codes on 3m with the stand-in.")
-    parser.add_argument("client", choices=sorted(CLIENTS))
+    parser = argparse.ArgumentParser(prog="tools/clients.py", description="Other people's codes on the stand-in.")
+    parser.add_argument("what", choices=["visit", "train"])
+    parser.add_argument("client", choices=sorted({*CLIENTS, *VISITS}))
     parser.add_argument("door", choices=["fast", "exact"])
     parser.add_argument("folder", type=Path, help="an unchanged clone of the client")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
     parser.add_argument("--out", type=Path, default=ROOT / "records" / "clients")
     args = parser.parse_args(argv)
-    name = f"{args.client}_{args.door}"
+    name, run = f"{args.client}_{args.door}", {"visit": visit, "train": train}[args.what]
+    result = run(args.client, args.door, args.folder, args.folder.parent / f"{name}_{args.what}.log", args.seconds)
     args.out.mkdir(parents=True, exist_ok=True)
-    result = train(args.client, args.door, args.folder, args.folder.parent / f"{name}.log", args.seconds)
-    write_json(args.out / f"{name}.json", result)
-    print(f"{name}: {'passed' if result['passed'] else 'not passed'} after {result['curve'][-1:]}")
+    if args.what == "train": write_json(args.out / f"{name}.json", result)
+    else:
+        rows = read_json(visits) if (visits := args.out / "visits.json").exists() else {}
+        write_json(visits, {**rows, name: result})
+    print(f"{name}: {'passed' if result['passed'] else 'not passed'}")
     return 0 if result["passed"] else 1
 
 
