@@ -64,6 +64,12 @@ class AdaptedTeam:
         "As the algorithm saves itself."
         self.algorithm.save(str(path))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        "The file that the algorithm saves, as bytes."
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder, "algorithm"))
+            return {"file": np.frombuffer(Path(folder, "algorithm").read_bytes(), np.uint8)}
+
 # %% ../../nbs/mappo/83_adapter.ipynb #9d6258d2
 class Adapter:
     "An algorithm of the document, as the training loop sees it: implements `mappo.contract.Algorithm`."
@@ -100,9 +106,7 @@ class Adapter:
 
     def arrays(self) -> dict[str, np.ndarray]:
         "The file that the algorithm saves, as bytes."
-        with tempfile.TemporaryDirectory() as folder:
-            self.algorithm.save(f"{folder}/algorithm")
-            return {"file": np.frombuffer(Path(folder, "algorithm").read_bytes(), np.uint8)}
+        return self.policy.arrays()
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         "Go on from such bytes."

@@ -30,6 +30,8 @@ class Trained(Protocol):
 
     def save(self, path: Any) -> None: ...
 
+    def arrays(self) -> dict[str, np.ndarray]: ...  # everything that was learned
+
 
 @runtime_checkable
 class Algorithm(Protocol):
