@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .auxiliaries import AuxiliaryTeam, InformationCritic, TeamClassifier, bonus_of, information_weight_at
-from .buffers import AsymmetricReplayBuffer, begin_transition, end_transition, lanes_of
+from .buffers import AsymmetricReplayBuffer, lanes_of
 from .channels import StartArchive, imitation_step, off_policy_step, restarted
 from .config import AMALConfig, lane_groups
 from .distillation import Distillation
@@ -25,7 +25,7 @@ from ..core.protocols import Action, Simulator, TimeStep
 from ..core.seeding import stream
 from ..mappo import training
 from ..mappo.config import MAPPOConfig
-from ..mappo.contract import Team, join_parts, split_parts
+from ..mappo.contract import Team, begin_transition, end_transition, join_parts, split_parts
 from ..mappo.inputs import input_sizes
 from ..mappo.policy import MAPPOPolicy
 

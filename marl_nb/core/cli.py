@@ -23,8 +23,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "batch": Command("run a grid of experiment notebooks", "marl_nb.core.batch:command"),
-    "train": Command("train MAPPO on a scenario", "marl_nb.app.commands:train_command"),
+    "train": Command("train a team on a scenario", "marl_nb.app.commands:train_command"),
     "eval": Command("evaluate, film and compare trained policies", "marl_nb.app.commands:eval_command"),
+    "compare": Command("compare algorithms at equal environment steps", "marl_nb.app.compare:compare_command"),
     "explain": Command("write a page about the moments that decided a battle", "marl_nb.app.explain:explain_command"),
     "doctor": Command("name the difference that broke training", "marl_nb.app.doctor:doctor_command"),
     "zoo": Command("pack the best policies of finished batches into the package", "marl_nb.app.zoo:command"),
