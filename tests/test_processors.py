@@ -24,6 +24,6 @@ SETTINGS = {
 def test_chapters_hold_on_another_processor(root, tmp_path, name):
     setting, chapters = dict(SETTINGS[name]), " or ".join(f"{room}/" for room in ROOMS)
     if "NUMBA_CPU_NAME" in setting: setting["NUMBA_CACHE_DIR"] = str(tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_notebooks.py", "-k", chapters]
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_notebooks.py", "-k", chapters]
     done = subprocess.run(command, cwd=root, env=os.environ | setting, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
