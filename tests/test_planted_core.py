@@ -4,12 +4,14 @@
 import sys
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from marl_nb.core import cli
 from marl_nb.core.batch import parse_seeds, short
 from marl_nb.core.peers import Peer
+from marl_nb.core.report import svg
 
 
 def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
@@ -46,3 +48,15 @@ def test_the_overview_has_its_texts_in_one_column(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len({next(line for line in lines if line.startswith(f"  {name} ")).index(c.help)
                 for name, c in cli.COMMANDS.items()}) == 1
+
+
+def test_a_legend_on_a_page_hides_nothing():
+    """Its background is transparent: a white one would cover curves, and be a lamp on a dark page."""
+    def draw(label):
+        figure, ax = plt.subplots()
+        ax.plot([0, 1], label=label)
+        ax.legend()
+        return figure
+
+    frame = svg(draw, "a curve").split('id="legend_1"')[1].split("</g>")[0]
+    assert "opacity: 0" in frame and "opacity: 0." not in frame
