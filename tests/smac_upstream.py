@@ -3,7 +3,7 @@
     python tests/smac_upstream.py smac random 5 3m 8m             package; random or heuristic; episodes; maps
     python tests/smac_upstream.py smacv2 random 5 terran_5_vs_6_fov       SMACv2's maps by race, sizes and "fov"
     SC2PATH=DIR python tests/smac_upstream.py --server smac random 5 3m   the stand-in as a program, or the game
-    SC2PATH=DIR python tests/smac_upstream.py --soak RECORD.json          all of it, 20 episodes each; goes on with RECORD
+    SC2PATH=DIR python tests/smac_upstream.py --soak RECORD.json          all of it, 20 episodes; goes on with RECORD
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import numpy as np
 from marl_nb.core.files import read_json, write_json
 from marl_nb.smac import SMACEnv, scenarios
 from marl_nb.smac.exact import exact_door
+from marl_nb.smac.upstream import sow
 
 
 def difference(a, b) -> float:
@@ -74,6 +75,7 @@ class Drawn:
                    "conic_fov": "fov" in extra, "heuristic_ai": heuristic, "state_last_action": not heuristic}
         self.theirs = module.StarCraftCapabilityEnvWrapper(capability_config=copy.deepcopy(config), seed=7, **options)
         self.ours = SMACEnv(capability_config=config, seed=7, quirk_enemy_block=False, **options)
+        sow(self.theirs, 7)
 
     def __getattr__(self, name): return getattr(self.theirs, name)
 
@@ -162,7 +164,8 @@ def run(package: str, player: str, episodes: int, names: list[str], server: bool
             else:
                 theirs = module.StarCraft2Env(map_name=name, seed=7, **options)
                 ours = SMACEnv(name, seed=7, **options)
-            found = watch(theirs, episodes, heuristic) if server and drawn else compare(theirs, ours, episodes, heuristic)
+            if server and drawn: found = watch(theirs, episodes, heuristic)
+            else: found = compare(theirs, ours, episodes, heuristic)
             theirs.close()
             print(json.dumps({"map": name, **found}), flush=True)
 
@@ -190,5 +193,5 @@ def soak(path: Path, episodes: int = 20) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "--soak": soak(Path(sys.argv[2]))
     else:
-        server, (package, player, episodes, *names) = "--server" in sys.argv, [a for a in sys.argv[1:] if a != "--server"]
-        run(package, player, int(episodes), names, server)
+        package, player, episodes, *names = [a for a in sys.argv[1:] if a != "--server"]
+        run(package, player, int(episodes), names, "--server" in sys.argv)

@@ -260,8 +260,8 @@ def save_checkpoint(
              "callbacks": callback_arrays(trainer.callbacks)}
     write_tensors(path, "checkpoint", join_parts(parts),
                 {"config": to_dict(trainer.config), "time": trainer.time, "evaluations": trainer.evaluations,
-                 "source": saved.source if saved else None, "episodes": trainer.episodes, "seconds": trainer.profile.seconds,
-                 "rows": trainer.rows, "algorithm": trainer.algorithm.name,
+                 "source": saved.source if saved else None, "episodes": trainer.episodes,
+                 "seconds": trainer.profile.seconds, "rows": trainer.rows, "algorithm": trainer.algorithm.name,
                  "callbacks": [type(c).__name__ for c in trainer.callbacks]})
 
 # %% ../../nbs/mappo/80_training.ipynb #e2e56508
