@@ -104,7 +104,7 @@ def training(lanes: int, seconds: float, every: float, server: bool) -> dict:
             "killed": {k: killed.count(k) for k in sorted(set(killed))},
             "env_steps": clock.steps, "episodes": clock.ended, "lost_episodes": int(env.lost_episodes.sum()),
             "restarts": int(env.restarts.sum()), "checkpoint": "checkpoint.safetensors" in kept,
-            "left": leftovers(children, [str(p) for p in Path(folder).iterdir()])}
+            "left": leftovers(children, [str(p) for p in Path(folder).glob("marl-nb-game-*")])}
 
 
 CLIENT = """
