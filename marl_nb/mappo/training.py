@@ -29,12 +29,11 @@ from ..core.protocols import Action, Simulator, Snapshots, TimeStep
 from ..core.resources import Profile, gpu, memory
 from ..core.seeding import child_seed, lane_keys
 from .config import MAPPOConfig
-from .contract import Algorithm, Team, join_parts, split_parts
+from .contract import Algorithm, Team, Trained, join_parts, split_parts
 from .evaluation import check_playable, evaluate
 from .identity import check_identity, identity_of
 from .inputs import input_sizes
 from .loggers import Logs, check_log_to
-from .policy import MAPPOPolicy
 
 # %% ../../nbs/mappo/80_training.ipynb #9b09c42a
 PARTS = ("simulator", "acting", "learning")  # of an iteration
@@ -149,7 +148,7 @@ def check_arguments(
 
 
 def check_eval_env(
-    policy: MAPPOPolicy,  # made for the training environment
+    policy: Trained,  # made for the training environment
     eval_env: Simulator,  # for evaluation; it is reset
 ) -> None:
     "Raise `ValueError` if the policy could not play there, before it has learned for an hour."
@@ -183,7 +182,7 @@ class Trainer:
         self.profile = Profile()  # seconds of simulator, acting, learning, evaluation, files
 
     @property
-    def policy(self) -> MAPPOPolicy:
+    def policy(self) -> Any:
         "The team that is trained and evaluated."
         return self.algorithm.policy
 
@@ -333,7 +332,7 @@ def notice_signals(
 class TrainResult:
     "What a training leaves behind."
 
-    policy: MAPPOPolicy  # trained
+    policy: Any  # trained, a `MAPPOPolicy` if it is one of ours
     env_steps: int  # environment steps played
     seconds: float  # wall time, evaluations and files included
     progress: list[dict[str, float]] = field(repr=False)  # rows of progress.csv
@@ -404,7 +403,7 @@ def _open(trainer: Trainer, folder: Path, resume: bool) -> dict[str, Any]: # fac
     about = {"algorithm": trainer.algorithm.name, "scenario": identity["scenario"] if identity else None,
              "identity": identity,
              "config": to_dict(trainer.config),
-             "sizes": trainer.policy.sizes, "columns": trainer.policy.view.columns, "n_envs": trainer.n_envs}
+             "sizes": trainer.policy.sizes, "columns": trainer.policy.columns, "n_envs": trainer.n_envs}
     write_json(folder / "config.json", about)
     return about
 

@@ -6,7 +6,7 @@
 __all__ = ['NEEDED', 'OUTCOME', 'ATTEMPTS', 'LAUNCH', 'require_game', 'GameProcess', 'end_all', 'game_seed', 'check_actions',
            'SC2Env']
 
-# %% ../../nbs/smac/89_backend.ipynb #29641dab
+# %% ../../nbs/smac/89_backend.ipynb #8d2900b9
 import os
 import shutil
 import signal
@@ -34,13 +34,13 @@ from .env import IllegalAction
 from .features import obs_feature_names, state_feature_names
 from .identity import identity
 from .options import Options
-from .sc2 import check, report
+from .sc2 import check, described
 from .scenarios import Scenario
 from .smac_api import whole_number
 from .standin import open_door
 from .upstream import upstream_keywords, upstream_package
 
-# %% ../../nbs/smac/89_backend.ipynb #2ff4b571
+# %% ../../nbs/smac/89_backend.ipynb #808e2de8
 NEEDED = {"fast": (), "exact": ("messages",), "": ("game", "maps", "messages")}  # door -> looks, beside the package
 
 
@@ -50,7 +50,7 @@ def require_game(
     "What can be played through; a game that is not there is a `ValueError` with the help of `marl-nb sc2 check`."
     door = open_door()
     missing = [f for f in check((*NEEDED[door], package) if door != "fast" else ()) if not f.good]
-    if missing: raise ValueError(f'backend: "sc2" cannot be played here (marl-nb sc2 check):\n{report(missing)}')
+    if missing: raise ValueError(f'backend: "sc2" cannot be played here (marl-nb sc2 check):\n{described(missing)}')
     return door
 
 # %% ../../nbs/smac/89_backend.ipynb #02a0d82e
