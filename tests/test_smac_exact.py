@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from marl_nb.smac.sc2 import INSTALL
+
 HERE = Path(__file__).parent
 
 
@@ -23,7 +25,7 @@ def installed(package: str) -> bool:
     ("smacv2", "drawn", ("terran_5_vs_6", "zerg_5_vs_5_fov", "protoss_10_vs_11")),
 ])
 def test_every_step_is_equal(package, player, names):
-    if not installed(package): pytest.skip(f"needs {package}: pip install git+https://github.com/oxwhirl/{package}")
+    if not installed(package): pytest.skip(f"needs {package}: {INSTALL}")
     program = [sys.executable, str(HERE / "smac_upstream.py"), package, player, "2", *names]
     done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -32,7 +32,7 @@ COMMANDS = {
     "plot": Command("redraw the curves and tables of a batch", "marl_nb.core.report:plot_command"),
     "report": Command("write the report page of a batch", "marl_nb.core.report:report_command"),
     "bench": Command("measure what the documentation promises", "marl_nb.core.bench:command"),
-    "sc2": Command("look whether the real StarCraft II can be played", "marl_nb.smac.sc2:command"),
+    "sc2": Command("look whether StarCraft II can be played, compare it", "marl_nb.smac.calibrate:command"),
     "standin": Command("run programs written for SMAC without StarCraft II", "marl_nb.smac.standin:command"),
     "induction": Command("what humans can attain and a robot should do", "marl_nb.induction.commands:command"),
 }
