@@ -65,18 +65,19 @@ def killer(env, every: float, stop: threading.Event, killed: list[str]) -> None:
             killed.append(str(kind))
 
 
-def leftovers(pids: set[int], folders: list[str], ports: set[int] = frozenset()) -> dict[str, int]:
+def leftovers(processes: list[psutil.Process], folders: list[str], ports: set[int] = frozenset()) -> dict[str, int]:
     """What is still there of processes, folders and ports."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end and any(map(alive, pids)): time.sleep(0.1)
-    return {"processes": sum(map(alive, pids)), "folders": sum(map(os.path.exists, folders)),
+    psutil.wait_procs(processes, timeout=20)
+    return {"processes": sum(p.is_running() for p in processes), "folders": sum(map(os.path.exists, folders)),
             "ports": sum(map(taken, ports))}
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs."""
-    with contextlib.suppress(psutil.Error): return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
+def known(*pids: int) -> list[psutil.Process]:
+    """Processes that are there now; numbers are used again, so a number says nothing later."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess): found.append(psutil.Process(pid))
+    return found
 
 
 def taken(port: int) -> bool:
@@ -98,7 +99,7 @@ def training(lanes: int, seconds: float, every: float, server: bool) -> dict:
         kept = sorted(p.name for p in Path(out).iterdir())
     stop.set()
     thread.join()
-    children = {p.pid for p in psutil.Process().children(recursive=True)}
+    children = psutil.Process().children(recursive=True)
     env.close()
     return {"lanes": lanes, "seconds": round(time.monotonic() - start, 1),
             "killed": {k: killed.count(k) for k in sorted(set(killed))},
@@ -120,15 +121,16 @@ else: sys.stdin.read()
 WAYS = ("quit", "client", "server", "both")  # a clean quit; SIGKILL to one, the other, or both
 
 
-def launch(way: str, env: dict[str, str]) -> tuple[set[int], str, int]:
+def launch(way: str, env: dict[str, str]) -> tuple[list[psutil.Process], str, int]:
     """Start the stand-in as pysc2 does and end it; its processes, temporary folder and port."""
     client = subprocess.Popen([sys.executable, "-c", CLIENT, way], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, env=env)
     pid, temporary, port = client.stdout.readline().split()
+    processes = known(int(pid), client.pid)
     if way in ("server", "both"): os.kill(int(pid), signal.SIGKILL)
     if way in ("client", "both"): client.kill()
     client.communicate()     # closes its stdin: where the server alone is gone, the client ends by itself
-    return {int(pid), client.pid}, temporary, int(port)
+    return processes, temporary, int(port)
 
 
 def launches(count: int, ways: tuple[str, ...] = WAYS) -> dict:
@@ -139,7 +141,7 @@ def launches(count: int, ways: tuple[str, ...] = WAYS) -> dict:
         env = {**os.environ, "SC2PATH": str(install(Path(folder, "SC2"))), "TMPDIR": str(scratch)}
         start, done = time.monotonic(), {way: [launch(way, env) for _ in range(count // len(ways))] for way in ways}
         seconds = round(time.monotonic() - start, 1)
-        left = {way: leftovers(set().union(*(p for p, *_ in found)), [f for _, f, _ in found], {p for *_, p in found})
+        left = {way: leftovers(sum((p for p, *_ in found), []), [f for _, f, _ in found], {p for *_, p in found})
                 for way, found in done.items()}
         files = len(list(scratch.iterdir())) - left.get("both", {"folders": 0})["folders"]
         return {"launches": sum(map(len, done.values())), "seconds": seconds, "left": left, "other files": files}
