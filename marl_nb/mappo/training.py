@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PARTS', 'MEASURED', 'THRESHOLDS', 'Make', 'FREE', 'Episodes', 'sample_efficiency', 'Callback', 'Resumable',
            'check_callbacks', 'add_columns', 'check_arguments', 'check_eval_env', 'Trainer', 'callback_arrays',
-           'save_checkpoint', 'load_checkpoint', 'notice_signals', 'TrainResult', 'check_out', 'train', 'debug_config']
+           'save_checkpoint', 'begun_anew', 'load_checkpoint', 'notice_signals', 'TrainResult', 'check_out', 'train',
+           'debug_config']
 
 # %% ../../nbs/mappo/80_training.ipynb #8fa74253
 import math
@@ -52,7 +53,7 @@ class Episodes:
         lanes: slice = slice(None),  # that count
     ) -> None:
         "Add the episodes that this step ended."
-        if not (done := step.done[lanes]).any(): return
+        if not (done := (step.done & ~step.lost)[lanes]).any(): return
         self.ended += int(done.sum())
         for name in self.sums: self.sums[name] += float(getattr(step, name)[lanes][done].sum())
 
@@ -251,17 +252,26 @@ def save_checkpoint(
     trainer: Trainer,  # between two iterations
     path: Path,  # the file
 ) -> None:
-    "Write everything needed to go on, atomically."
-    snapshot = trainer.env.snapshot()
-    parts = {"algorithm": trainer.algorithm.arrays(), "env": snapshot.arrays,
+    "Write everything needed to go on, atomically; of an environment that cannot be saved, nothing."
+    saved = trainer.env.snapshot() if trainer.env.capabilities.max_snapshots is None else None
+    parts = {"algorithm": trainer.algorithm.arrays(), "env": saved.arrays if saved else {},
              "callbacks": callback_arrays(trainer.callbacks)}
     write_tensors(path, "checkpoint", join_parts(parts),
                 {"config": to_dict(trainer.config), "time": trainer.time, "evaluations": trainer.evaluations,
-                 "source": snapshot.source, "episodes": trainer.episodes, "seconds": trainer.profile.seconds,
-                 "rows": trainer.rows, "algorithm": trainer.algorithm.name,
+                 "source": saved.source if saved else None, "episodes": trainer.episodes,
+                 "seconds": trainer.profile.seconds, "rows": trainer.rows, "algorithm": trainer.algorithm.name,
                  "callbacks": [type(c).__name__ for c in trainer.callbacks]})
 
 # %% ../../nbs/mappo/80_training.ipynb #e2e56508
+def begun_anew(
+    algorithm: Algorithm,  # made for an environment that has just begun
+    arrays: dict[str, np.ndarray],  # of an algorithm in the middle of episodes
+) -> dict[str, np.ndarray]: # what that one has learned
+    "The arrays of a checkpoint without what belongs to the episodes that went on."
+    new = {k: v for k, v in algorithm.arrays().items() if {"memory", "rollout", "slot"} & set(k.split("/"))}
+    return arrays | new
+
+
 def load_checkpoint(
     trainer: Trainer,  # made with the same configuration and environment
     path: Path,  # what `save_checkpoint` wrote
@@ -278,7 +288,11 @@ def load_checkpoint(
     if names != made_with: raise ValueError(f"{path}: made with the callbacks {made_with}, got {names}")
     try:
         parts = split_parts(arrays, "algorithm", "env", "callbacks")
-        trainer.step = trainer.env.restore(Snapshots(parts["env"], about["source"]))
+        if about["source"] is not None: trainer.step = trainer.env.restore(Snapshots(parts["env"], about["source"]))
+        else:
+            parts["algorithm"] = begun_anew(trainer.algorithm, parts["algorithm"])
+            warnings.warn(f"{path}: the environment cannot be saved; going on with new episodes, not to the bit",
+                          stacklevel=2)
         trainer.algorithm.load_arrays(parts["algorithm"])
         for i, c in enumerate(trainer.callbacks):
             own = {k.removeprefix(f"{i}."): v for k, v in parts["callbacks"].items() if k.startswith(f"{i}.")}
