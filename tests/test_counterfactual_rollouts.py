@@ -109,7 +109,7 @@ def test_bootstrap_with_a_critic():
 def test_foreign_points():
     policy = pretrained("3m")
     states = record_episodes(policy, world("3m", 2), seed=0)
-    with pytest.raises(ValueError, match="expected them from a battle of equal rules and options"):
+    with pytest.raises(ValueError, match="expected them from a simulator of equal rules and options"):
         Roller(policy, smac.make("3m", 8, threads=1, autoreset=False, reward_win=100), states)
     with pytest.raises(ValueError, match="step: expected sizes"): Roller(pretrained("8m"), world("3m", 8), states)
     with pytest.raises(RestoreError, match="acts differently"):

@@ -41,3 +41,9 @@ def test_paths_and_directives(tmp_path, tool):
     (tmp_path / "i.ipynb").write_text(writes(new_notebook(cells=cells)))
     with pytest.raises(ValueError, match="i.ipynb: an output is an image"):
         tool.readme(tmp_path / "i.ipynb")
+
+
+def test_upstream_is_installed_by_the_line_of_the_messages(root):
+    from marl_nb.smac.sc2 import INSTALL
+
+    assert INSTALL in (root / "README.md").read_text()

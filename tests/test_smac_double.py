@@ -11,6 +11,7 @@ import pytest
 
 from marl_nb.smac import SMACEnv
 from marl_nb.smac.env import IllegalAction
+from marl_nb.smac.sc2 import INSTALL
 
 RECORD = json.loads((Path(__file__).parent / "smac_surface.json").read_text())
 CLASSES = [name for name in RECORD if name != "about"]
@@ -50,7 +51,7 @@ def surface(source: str, name: str) -> dict:
 def test_record_is_upstreams(name):
     package = WHERE[name].split(".")[0]
     if importlib.util.find_spec(package) is None or importlib.util.find_spec(f"{package}.env") is None:
-        pytest.skip(f"needs {package}: pip install git+https://github.com/oxwhirl/{package}")
+        pytest.skip(f"needs {package}: {INSTALL}")
     source = Path(importlib.util.find_spec(package).submodule_search_locations[0], *WHERE[name].split(".")[1:])
     assert surface(source.with_suffix(".py").read_text(), name.split(".")[1]) == RECORD[name]
 

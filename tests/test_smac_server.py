@@ -11,6 +11,7 @@ import pytest
 from s2clientprotocol import sc2api_pb2 as sc
 from test_smac_exact import installed
 
+from marl_nb.smac.sc2 import INSTALL
 from marl_nb.smac.server import install, reply
 from marl_nb.smac.session import Session
 
@@ -65,7 +66,7 @@ def test_a_killed_client_leaves_nothing(folder):
 
 
 def test_unmodified_smac(folder, tmp_path):
-    if not installed("smac"): pytest.skip("needs smac: pip install git+https://github.com/oxwhirl/smac")
+    if not installed("smac"): pytest.skip(f"needs smac: {INSTALL}")
     done = subprocess.run([sys.executable, "-c", SMAC], capture_output=True, text=True, cwd=tmp_path,
                           env={**os.environ, "SC2PATH": str(folder)})
     assert done.returncode == 0, done.stderr[-2000:]

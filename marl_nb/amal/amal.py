@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 
 from .auxiliaries import AuxiliaryTeam, InformationCritic, TeamClassifier, bonus_of, information_weight_at
-from .buffers import AsymmetricReplayBuffer, begin_transition, end_transition, lanes_of
+from .buffers import AsymmetricReplayBuffer, lanes_of
 from .channels import StartArchive, imitation_step, off_policy_step, restarted
 from .config import AMALConfig, lane_groups
+from .distillation import Distillation
 from .information import BonusScale, shuffled
 from .models import WorldModel
 from ..core.protocols import Action, Simulator, TimeStep
 from ..core.seeding import stream
 from ..mappo import training
 from ..mappo.config import MAPPOConfig
-from ..mappo.contract import Team, join_parts, split_parts
+from ..mappo.contract import Team, begin_transition, end_transition, join_parts, split_parts
 from ..mappo.inputs import input_sizes
 from ..mappo.policy import MAPPOPolicy
 
@@ -66,14 +67,16 @@ def make_model(
     sizes: Mapping[str, int],  # of the environment
     name: str,  # of the stream that its weights come from
     device: Any = "cpu",  # where it computes
-) -> WorldModel: # untrained
-    "A world model of the configured kind."
+) -> WorldModel | Distillation: # untrained
+    "A world model of the configured kind, or the network of the distillation bonus in its place."
     c = config
+    if c.information == "distillation":
+        return Distillation(c.model, sizes, c.model_hidden_size, c.model_lr, c.seed, name, device)
     return WorldModel(c.model, sizes, c.members, c.model_hidden_size, c.model_lr, seed=c.seed, name=name, device=device)
 
 
 def train_model(
-    model: WorldModel,  # learns
+    model: WorldModel | Distillation,  # learns
     config: AMALConfig,  # steps and batch
     buffer: AsymmetricReplayBuffer,  # draws
     mixed: bool,  # from all transitions, not from the primary's alone
@@ -86,7 +89,7 @@ def train_model(
 # %% ../../nbs/amal/60_amal.ipynb #5b7f72cc
 def raw_bonus(
     config: AMALConfig,  # which measure
-    model: WorldModel | None,  # whose ignorance; None for the random control
+    model: WorldModel | Distillation | None,  # whose ignorance; None for the random control
     transitions: Mapping[str, np.ndarray],  # name -> [T, E, ...]
     name: str,  # of the stream of the controls' chance
     iteration: int,  # likewise

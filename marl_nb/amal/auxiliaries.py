@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AMALConfig
+from .distillation import Distillation
 from .information import BonusScale, disagreement, gaussian_gain, renyi_gain, skill_reward, team_gain
 from .models import WorldModel
 from ..core.protocols import TimeStep
@@ -42,11 +43,12 @@ def information_weight_at(
 # %% ../../nbs/amal/50_auxiliaries.ipynb #9bf95466
 @torch.no_grad()
 def bonus_of(
-    model: WorldModel,  # whose ignorance is asked for
+    model: WorldModel | Distillation,  # whose ignorance is asked for
     transitions: Mapping[str, np.ndarray],  # name -> [T, E, ...]: what the model sees, actions, alive
     kind: str = "gain",  # gain, disagreement or jensen_renyi
 ) -> np.ndarray: # [T, E] at least 0
-    "How much each transition would teach the model, by the chosen measure."
+    "How much each transition would teach the model, by the chosen measure; of a distillation: its error."
+    if isinstance(model, Distillation): return model.bonus(transitions)
     if kind not in ("gain", "disagreement", "jensen_renyi"):
         raise ValueError(f"kind: expected gain, disagreement or jensen_renyi, got {kind!r}")
     lead = np.shape(transitions["reward"])

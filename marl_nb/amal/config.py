@@ -25,7 +25,7 @@ def lane_groups(
 # %% ../../nbs/amal/05_config.ipynb #f25569da
 AMAL_CHOICES = {
     "model": ("central", "local", "none"),
-    "information": ("gain", "disagreement", "jensen_renyi", "shuffled", "random"),
+    "information": ("gain", "disagreement", "jensen_renyi", "distillation", "shuffled", "random"),
     "auxiliary_kind": ("ppo", "cem", "random"), "novelty": ("own", "primary"), "channel": ("C0", "C1", "C2", "C3"),
 }
 
@@ -44,7 +44,7 @@ class AMALConfig(MAPPOConfig):
     channel: str = "C2"  # what the primary takes from them: "C0" nothing, "C1" rollouts, "C2" successes, "C3" starts
     information_weight: float = 0.3  # lambda at the start: weight of the information advantage
     information_until: float = 0.6  # share of the training after which lambda is 0
-    information: str = "gain"  # the bonus: information "gain", "disagreement", "jensen_renyi", "shuffled" or "random"
+    information: str = "gain"  # the bonus, one of `AMAL_CHOICES["information"]`
     bonus_clip: float = 5.0  # largest bonus of a step, in spreads of its discounted sum
     model: str = "central"  # the world model sees the state and all actions, or is "local", or there is "none"
     isolated: bool = True  # train it on the primary's data alone; False: on all data

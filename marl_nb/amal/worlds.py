@@ -4,15 +4,19 @@
 
 # %% auto #0
 __all__ = ['TURN', 'WATCH', 'MOVES', 'step_keys', 'normals', 'NoisyTV', 'with_cells', 'neighbours', 'move_law', 'Rendezvous',
-           'meeting_chance', 'contamination']
+           'meeting_chance', 'contamination', 'Beside']
 
 # %% ../../nbs/amal/15_worlds.ipynb #6cb5d3cc
+from collections.abc import Sequence
+from dataclasses import fields
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
-from ..core.protocols import TimeStep
-from ..core.seeding import check_seed, splitmix64, uniforms
+from ..core.protocols import Simulator, Snapshots, TimeStep
+from ..core.seeding import check_seed, child_seed, splitmix64, uniforms
+from ..mappo.identity import identity_of
 from ..mappo.probes import Probe, new_lanes
 
 # %% ../../nbs/amal/15_worlds.ipynb #99165bd0
@@ -185,3 +189,60 @@ def contamination(
     mixed = (1 - share) * own + share * other
     ratio = np.divide(own, mixed, out=np.ones_like(own), where=own > 0)
     return (own * np.log(ratio)).sum(-1)
+
+# %% ../../nbs/amal/15_worlds.ipynb #6f1a6de3
+class Beside:
+    "Two simulators as one: the first's lanes, then the second's."
+
+    def __init__(
+        self,
+        first: Simulator,  # lanes 0 to n - 1
+        second: Simulator,  # the others, with the same sizes
+    ):
+        self.parts, self.n_envs, self.cut = (first, second), first.n_envs + second.n_envs, first.n_envs
+        self.capabilities = first.capabilities
+        a, b = (part.reset(0) for part in self.parts)
+        for f in fields(TimeStep):
+            if (x := getattr(a, f.name).shape[1:]) != (y := getattr(b, f.name).shape[1:]):
+                raise ValueError(f"second: expected {f.name} of the first one's shape {x} in a lane, got {y}")
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        "The first one's world."
+        return identity_of(self.parts[0])
+
+    def _join(self, steps: Sequence[TimeStep]) -> TimeStep:
+        self.time_step = TimeStep(**{f.name: np.concatenate([getattr(step, f.name) for step in steps])
+                                     for f in fields(TimeStep)})
+        return self.time_step
+
+    def reset(
+        self,
+        seed: int | None = None,  # the first's lanes get it; the second's one derived from it
+    ) -> TimeStep: # the first time step
+        "Begin a new episode in every lane."
+        own = None if seed is None else child_seed(seed, "beside")
+        return self._join([part.reset(s) for part, s in zip(self.parts, (seed, own), strict=True)])
+
+    def step(
+        self,
+        actions: np.ndarray,  # [E, A]
+    ) -> TimeStep: # the next time step
+        "Make one step in every lane."
+        halves = actions[: self.cut], actions[self.cut :]
+        return self._join([part.step(half) for part, half in zip(self.parts, halves, strict=True)])
+
+    def snapshot(self) -> Snapshots:
+        "Save all lanes."
+        saved = [part.snapshot() for part in self.parts]
+        return Snapshots({k: np.concatenate([s.arrays[k] for s in saved]) for k in saved[0].arrays},
+                         " beside ".join(s.source for s in saved))
+
+    def restore(
+        self,
+        snapshots: Snapshots,  # of all lanes
+    ) -> TimeStep: # the restored time step
+        "Put all lanes back."
+        sources, rows = snapshots.source.split(" beside "), (slice(self.cut), slice(self.cut, None))
+        return self._join([part.restore(Snapshots({k: v[r] for k, v in snapshots.arrays.items()}, source))
+                           for part, r, source in zip(self.parts, rows, sources, strict=True)])

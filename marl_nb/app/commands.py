@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OWN', 'HELP', 'LANES', 'field_comments', 'number_of', 'add_fields', 'Parser', 'find_scenario', 'battles', 'Plan',
-           'base_settings', 'plan', 'train_parser', 'read_train', 'train_command', 'find_policy', 'check_page',
-           'world_of', 'eval_parser', 'eval_command']
+           'base_settings', 'plan', 'train_parser', 'algorithm_of', 'read_train', 'train_command', 'find_policy',
+           'check_page', 'world_of', 'eval_parser', 'eval_command']
 
 # %% ../../nbs/app/10_commands.ipynb #ec31f1cf
 import argparse
@@ -13,13 +13,16 @@ import inspect
 import re
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from textwrap import fill
-from typing import Any, NamedTuple, NoReturn, get_type_hints
+from typing import Any, Literal, NamedTuple, NoReturn, get_type_hints
 
 from .. import smac
-from ..core.config import load_yaml
+from .algorithms import ALGORITHMS, find_algorithm
+from ..core.config import load_yaml, to_dict
 from ..core.files import write_bytes
 from ..mappo.comparison import compare
 from ..mappo.config import MAPPOConfig
@@ -38,7 +41,9 @@ def field_comments(
     cls: type,  # a dataclass whose fields have a comment on their line
 ) -> dict[str, str]: # field -> comment, "" if it has none
     "What the source says about every field."
-    found = dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.+)$", inspect.getsource(cls), re.M))
+    found: dict[str, str] = {}
+    for kind in reversed(cls.__mro__[:-1]):
+        found |= dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.+)$", inspect.getsource(kind), re.M))
     return {f.name: found.get(f.name, "") for f in fields(cls)}
 
 
@@ -102,7 +107,7 @@ def battles(
 class Plan(NamedTuple):
     "What a command line of `marl-nb train` asks for."
 
-    config: MAPPOConfig  # options
+    config: MAPPOConfig  # options, for amal an `AMALConfig`
     n_envs: int  # lanes of the training environment
     named: dict[str, Any]  # the fields that the settings, a file or an option named, with their values
     settings: str  # where the settings come from
@@ -112,26 +117,28 @@ def base_settings(
     scenario: Scenario | None,  # None: any map
     preset: str | None,  # "ours" or "published", None: ours
     debug: bool,  # those for finding mistakes instead
+    algo: str = "mappo",  # a name, see `find_algorithm`
 ) -> Plan: # before a file or an option changes it
     "The settings of a map."
+    kind = find_algorithm(algo).config
     if debug:
-        config = debug_config()
+        config = kind(**to_dict(debug_config()))
         changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
         return Plan(config, 8, changed, "for finding mistakes")
     name, preset = "any map" if scenario is None else scenario.name, preset or "ours"
     row = settings_row(name, preset)
     config, n_envs = settings(name, preset)
-    return Plan(config, n_envs, {k: v for k, v in row.items() if k != "n_envs"},
+    return Plan(kind(**to_dict(config)), n_envs, {k: v for k, v in row.items() if k != "n_envs"},
                 preset if name in maps(preset) else f"{preset}, for any map")
 
 # %% ../../nbs/app/10_commands.ipynb #4eda10fd
 def plan(
     base: Plan,  # settings of the map
-    args: Mapping[str, Any],  # options given: `config` (a file), `n_envs`, fields of `MAPPOConfig`
+    args: Mapping[str, Any],  # options given: `config` (a file), `n_envs`, fields of the configuration
 ) -> Plan: # what will be trained
     "The settings with a file and options over them."
-    config = load_yaml(MAPPOConfig, args["config"], base.config) if args["config"] else base.config
-    given = {f.name: args[f.name] for f in fields(MAPPOConfig) if f.name in args}
+    config = load_yaml(type(base.config), args["config"], base.config) if args["config"] else base.config
+    given = {f.name: args[f.name] for f in fields(base.config) if f.name in args}
     config = replace(config, **given)
     named = [f.name for f in fields(config) if f.name in base.named or f.name in given
              or getattr(config, f.name) != getattr(base.config, f.name)]
@@ -144,18 +151,21 @@ def train_parser(
     scenario: str,  # what they are the settings of
 ) -> argparse.ArgumentParser: # of `marl-nb train`
     "The options of `marl-nb train`."
-    parser = Parser(prog="marl-nb train", description="Train MAPPO on a scenario. The defaults shown are those of "
+    parser = Parser(prog="marl-nb train", description="Train a team on a scenario. The defaults shown are those of "
                      f"{scenario}, settings {base.settings}.", allow_abbrev=False)
     parser.add_argument("scenario", metavar="SCENARIO", help="a map, such as 3m or 2s3z, or a YAML file with one")
+    parser.add_argument("--algo", metavar="NAME", default="mappo", help=f"{', '.join(ALGORITHMS)} or module:Class, a "
+                        "class derived from BaseMAAlgorithm (default mappo)")
     parser.add_argument("--n-envs", metavar="INT", type=number_of(int), help="lanes of the training environment "
                         f"(default {base.n_envs})")
     parser.add_argument("--eval-envs", metavar="INT", type=number_of(int), default=32,
                         help="lanes of the evaluation environment; 0: no evaluations (default 32)")
-    parser.add_argument("--out", metavar="DIR", help="folder of the run (default runs/SCENARIO-seedN)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default runs/SCENARIO-seedN, "
+                        "with the algorithm between them if it is not mappo)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     parser.add_argument("--preset", choices=PRESETS, help="settings of the map: ours (default), or "
                         "those published with the reference")
-    parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file with fields of MAPPOConfig")
+    parser.add_argument("--config", metavar="FILE.yaml", help="a YAML file with fields of the configuration")
     parser.add_argument("--debug", action="store_true", help="about 100 episodes with tiny networks, to find mistakes")
     parser.add_argument("--log-to", metavar="NAME", nargs="+", default=["csv"], help=f"logs: {', '.join(LOGS)}")
     parser.add_argument("--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar")
@@ -166,11 +176,21 @@ def train_parser(
 HELP = ("-h", "--help")
 
 
+def algorithm_of(
+    argv: Sequence[str],  # arguments after `marl-nb train`
+) -> str: # a name, see `find_algorithm`
+    "Which algorithm is asked for, before its options are known."
+    parser = Parser(prog="marl-nb train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--algo", default="mappo")
+    return str(parser.parse_known_args(argv)[0].algo)
+
+
 def read_train(
     argv: Sequence[str],  # arguments after `marl-nb train`
 ) -> tuple[argparse.Namespace, Scenario, Plan]: # options, the map, and what will be trained on it
     "The command line of `marl-nb train`, checked."
-    first, rest = train_parser(base_settings(None, None, False), "any map"), [a for a in argv if a not in HELP]
+    algo = algorithm_of(argv)
+    first, rest = train_parser(base_settings(None, None, False, algo), "any map"), [a for a in argv if a not in HELP]
     try: args = first.parse_args(rest)
     except ValueError:
         first.parse_args(argv)  # help without a map ends here
@@ -179,7 +199,7 @@ def read_train(
         if args.debug and vars(args)[option]: raise ValueError(f"--debug: not together with --{option}")
     if args.eval_envs < 0: raise ValueError(f"--eval-envs: expected at least 0, got {args.eval_envs}")
     scenario = find_scenario(args.scenario)
-    base = base_settings(scenario, args.preset, args.debug)
+    base = base_settings(scenario, args.preset, args.debug, algo)
     args = train_parser(base, scenario.name).parse_args(argv)  # help with the map's own defaults
     return args, scenario, plan(base, vars(args))
 
@@ -187,10 +207,11 @@ def read_train(
 def train_command(
     argv: Sequence[str],  # arguments after `marl-nb train`
 ) -> int: # 0
-    "The command `marl-nb train`: train MAPPO; Ctrl-C (status 130) and SIGTERM (143) end it with a checkpoint."
+    "The command `marl-nb train`: train a team; Ctrl-C (status 130) and SIGTERM (143) end it with a checkpoint."
     args, scenario, planned = read_train(argv)
     config, name = planned.config, scenario.name
-    out = Path(args.out or f"runs/{name}-seed{config.seed}")
+    parts = [name, *([] if args.algo == "mappo" else [args.algo.rpartition(":")[2]]), f"seed{config.seed}"]
+    out = Path(args.out or f"runs/{'-'.join(parts)}")
     find_device(config.device)
     check_log_to(args.log_to, out)
     check_out(out, args.resume)
@@ -200,7 +221,8 @@ def train_command(
     print(fill(", ".join(f"{k} {v}" for k, v in planned.named.items()), 100), flush=True)
     if args.resume and not (out / "checkpoint.safetensors").exists():
         print(f"no checkpoint in {out}: beginning anew", flush=True)
-    result = train(config, env, eval_env, out, args.resume, args.progress, args.log_to, (signal.SIGTERM, signal.SIGINT))
+    result = train(config, env, eval_env, out, args.resume, args.progress, args.log_to, (signal.SIGTERM, signal.SIGINT),
+                   algorithm=find_algorithm(args.algo).make)
     if Path(args.scenario).is_file(): write_bytes(out / OWN, Path(args.scenario).read_bytes())
     print(f"{name}: {result.env_steps:,} environment steps in {result.seconds:.1f} s ("
           + ", ".join(f"{part} {share:.0%}" for part, share in result.profile.items()) + ")")
@@ -240,13 +262,15 @@ def world_of(
     name: str,  # its file, or its name in the zoo
     scenario: str | None,  # asked for; None: where it was trained
     lanes: int,  # of the environment
-) -> smac.BattleEnv: # ready to step
+    backend: Literal["embedded", "sc2"] = "embedded",  # or the game
+) -> Any: # an environment, ready to step
     "The battles that a policy was trained in, or those of a scenario."
-    if scenario is not None: return battles(find_scenario(scenario), lanes)
+    make = battles if backend == "embedded" else partial(smac.make, backend=backend)
+    if scenario is not None: return make(find_scenario(scenario), lanes)
     if policy.identity is None: raise ValueError(f"{name}: its file does not name the scenario; give SCENARIO")
     own = Path(name).parent / OWN
     found = scenarios.load(own) if own.is_file() else scenarios.get(policy.identity["scenario"])
-    return battles(found, lanes, **policy.identity["options"])
+    return make(found, lanes, **policy.identity["options"])
 
 # %% ../../nbs/app/10_commands.ipynb #fb749ddf
 def eval_parser() -> argparse.ArgumentParser: # of `marl-nb eval`
@@ -262,6 +286,10 @@ def eval_parser() -> argparse.ArgumentParser: # of `marl-nb eval`
     parser.add_argument("--anyway", action="store_true", help="play even if the rules are not those of the training")
     parser.add_argument("--replay", metavar="FILE.html", help="write a page with a battle")
     parser.add_argument("--compare", metavar="OTHER_POLICY", nargs="+", default=[], help="also play these policies")
+    parser.add_argument("--backend", choices=["embedded", "sc2"], default="embedded", help="the embedded simulator "
+                        "(default), or StarCraft II; `marl-nb sc2 check` says whether it is there")
+    parser.add_argument("--games", metavar="INT", type=number_of(int), default=8, help="processes of StarCraft II that "
+                        "play side by side (default 8)")
     return parser
 
 # %% ../../nbs/app/10_commands.ipynb #d5399c1d
@@ -271,16 +299,20 @@ def eval_command(
     "The command `marl-nb eval`: win rate of a policy with its interval, a replay, a comparison."
     args = eval_parser().parse_args(argv)
     if args.episodes < 1: raise ValueError(f"--episodes: expected at least 1, got {args.episodes}")
+    if args.replay and args.backend != "embedded": raise ValueError("--replay: expected none with --backend sc2")
     if args.replay: check_page("--replay", args.replay)
     policies = dict(map(find_policy, (args.policy, *args.compare)))
     first, policy = next(iter(policies.items()))
-    env = world_of(policy, first, args.scenario, min(args.episodes, LANES))
-    for name, other in policies.items():
-        if args.anyway: other.identity = None
-        check_identity(other, env, name)
-    table = compare(policies, env, args.episodes, args.seed, not args.stochastic)
+    lanes = LANES if args.backend == "embedded" else args.games
+    env = world_of(policy, first, args.scenario, min(args.episodes, lanes), args.backend)
+    with nullcontext() if args.backend == "embedded" else env:
+        for name, other in policies.items():
+            if args.anyway: other.identity = None
+            check_identity(other, env, name)
+        table = compare(policies, env, args.episodes, args.seed, not args.stochastic)
     how = "drawn actions" if args.stochastic else "greedy"
     print(f"{env.scenario.name}, {args.episodes} battles, {how}, seed {args.seed}; intervals cover with 95 %")
+    if args.backend != "embedded": print(f"{env.n_envs} games; {env.lost_episodes.sum()} battles lost, played again")
     for name, row in table.iterrows():
         print(f"{name}: {row.wins:.0f} won, {row.win_rate:.1%} [{row.low:.1%}, {row.high:.1%}], return "
               f"{row.episode_return:.2f}, dead allies {row.dead_allies:.2f}, dead enemies {row.dead_enemies:.2f}")

@@ -23,15 +23,16 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "batch": Command("run a grid of experiment notebooks", "marl_nb.core.batch:command"),
-    "train": Command("train MAPPO on a scenario", "marl_nb.app.commands:train_command"),
+    "train": Command("train a team on a scenario", "marl_nb.app.commands:train_command"),
     "eval": Command("evaluate, film and compare trained policies", "marl_nb.app.commands:eval_command"),
+    "compare": Command("compare algorithms at equal environment steps", "marl_nb.app.compare:compare_command"),
     "explain": Command("write a page about the moments that decided a battle", "marl_nb.app.explain:explain_command"),
     "doctor": Command("name the difference that broke training", "marl_nb.app.doctor:doctor_command"),
     "zoo": Command("pack the best policies of finished batches into the package", "marl_nb.app.zoo:command"),
     "plot": Command("redraw the curves and tables of a batch", "marl_nb.core.report:plot_command"),
     "report": Command("write the report page of a batch", "marl_nb.core.report:report_command"),
     "bench": Command("measure what the documentation promises", "marl_nb.core.bench:command"),
-    "sc2": Command("look whether the real StarCraft II can be played", "marl_nb.smac.sc2:command"),
+    "sc2": Command("look whether StarCraft II can be played, compare it", "marl_nb.smac.calibrate:command"),
     "standin": Command("run programs written for SMAC without StarCraft II", "marl_nb.smac.standin:command"),
     "induction": Command("what humans can attain and a robot should do", "marl_nb.induction.commands:command"),
 }

@@ -18,6 +18,7 @@ import numpy as np
 from ..core.crew import LINE, Crew, chunk_done, next_chunk, share_empty
 from ..core.kernels import kernel
 from ..core.protocols import Capabilities, Snapshots
+from ..core.saved import check_noise, fingerprints, lane_numbers, read_lanes, save_lanes
 from ..core.seeding import check_seed, child_seed, lane_keys
 from .config import PART, ArenaConfig, Played, arena_config
 from marl_nb.curriculum.engine import (
@@ -129,38 +130,12 @@ def first_illegal(actions, sizes):
     return -1
 
 # %% ../../nbs/curriculum/30_arena.ipynb #435b6d93
-def _plain(array: np.ndarray) -> np.ndarray:
-    "An array of records as bytes, with one more axis; others as they are."
-    return array if array.dtype.names is None else array.view(np.uint8).reshape(*array.shape, array.dtype.itemsize)
-
-
 def _snapshot(
     arena: "Arena",  # any
     lanes: Sequence[int] | None = None,  # None: all
 ) -> Snapshots: # copies, one row a lane
     "Save lanes: everything that decides how they go on."
-    index = arena._lanes(lanes)
-    return Snapshots({k: _plain(a[index]) for k, a in arena._state._asdict().items()}, arena._source)
-
-# %% ../../nbs/curriculum/30_arena.ipynb #759d55d9
-def _read(
-    snapshots: Snapshots,  # some saved points
-    arena: "Arena",  # where they are to go
-    count: int,  # how many there must be
-) -> State: # their arrays
-    "What `snapshot` handed out, checked; foreign, damaged or too many snapshots are a `ValueError`."
-    if snapshots.source != arena._source:
-        raise ValueError(f"snapshots: expected them from {arena._source}, got some from {snapshots.source}")
-    expected = {k: (_plain(a[:0]).shape[1:], _plain(a[:0]).dtype) for k, a in arena._state._asdict().items()}
-    given = {k: (a.shape[1:], a.dtype) for k, a in snapshots.arrays.items()}
-    if wrong := sorted(k for k in expected | given if expected.get(k) != given.get(k)):
-        raise ValueError(f"snapshots: expected the arrays of this version, these differ: {', '.join(wrong)}")
-    records = {k: np.ascontiguousarray(a).view(getattr(arena._state, k).dtype) for k, a in snapshots.arrays.items()}
-    saved = State(**{k: a.reshape(len(a), *getattr(arena._state, k).shape[1:]) for k, a in records.items()})
-    for array in saved:
-        if len(array) != count: raise ValueError(f"snapshots: expected one for each of {count} lanes, got {len(array)}")
-    if not _sane(arena._rules, saved): raise ValueError("snapshots: a value that no arena can have")
-    return saved
+    return save_lanes(arena._state, lane_numbers(arena.n_envs, lanes), arena._source)
 
 # %% ../../nbs/curriculum/30_arena.ipynb #6230cc9a
 def _sane(
@@ -187,14 +162,9 @@ def _restore(
     noise: np.ndarray | None = None,  # [B] uint64: new random streams, None: go on with the saved ones
 ) -> Played: # the restored time step; rewards and flags are zero
     "Put saved points back into lanes; foreign or too many snapshots are a `ValueError`."
-    index = arena._lanes(lanes)
-    if len(index) and np.bincount(index).max() > 1:
-        raise ValueError(f"lanes: expected every lane at most once, got {index.tolist()}")
-    saved = _read(snapshots, arena, len(index))
-    if noise is not None:
-        noise = np.asarray(noise)
-        if noise.shape != index.shape or noise.dtype != np.uint64:
-            raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {noise.shape} of {noise.dtype}")
+    index = lane_numbers(arena.n_envs, lanes, once=True)
+    saved, noise = read_lanes(snapshots, arena._source, arena._state, len(index)), check_noise(noise, len(index))
+    if not _sane(arena._rules, saved): raise ValueError("snapshots: a value that no arena can have")
     for mine, array in zip(arena._state, saved, strict=True): mine[index] = array
     if noise is not None: arena._state.lane["key"][index, 0], arena._state.lane["draws"][index, 0] = noise, 0
     arena._orders.tasks[:] = SKIP
@@ -207,12 +177,7 @@ def _fingerprint(
     lanes: Sequence[int] | None = None,  # None: all
 ) -> list[bytes]: # 16 bytes a lane
     "Hash of each lane's state: equal exactly if the lanes go on equally under equal actions."
-    hashes = []
-    for e in arena._lanes(lanes):
-        h = hashlib.blake2b(digest_size=16)
-        for array in arena._state: h.update(array[e].tobytes())
-        hashes.append(h.digest())
-    return hashes
+    return fingerprints(arena._state, lane_numbers(arena.n_envs, lanes))
 
 # %% ../../nbs/curriculum/30_arena.ipynb #23e08b21
 class Scene(NamedTuple):
@@ -236,7 +201,7 @@ def _scene(
     lanes: Sequence[int] | None = None,  # None: all
 ) -> Scene: # of these lanes
     "What is where."
-    p, index = arena._rules.plan, arena._lanes(lanes)
+    p, index = arena._rules.plan, lane_numbers(arena.n_envs, lanes)
     s = State(*(array[index] for array in arena._state))
     kinds = np.array([-1, 1, 2, *[0] * p.agents, *(3 + p.kind), -1], np.int8)  # the last one: outside
     at = lambda cells: np.stack(np.divmod(cells.astype(np.int64), p.stride), -1) - p.rim
@@ -332,7 +297,6 @@ class Arena:
     @cached_property
     def _source(self) -> str: return f"an arena {_digest(self._rules)}"
 
-    def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray: return _lane_numbers(self.n_envs, lanes)
 
 # %% ../../nbs/curriculum/30_arena.ipynb #d253aa6a
 MIN_LANES = 8  # fewer lanes than this are not worth a thread
@@ -363,15 +327,6 @@ def _digest(rules: Rules) -> str:
     h = hashlib.blake2b(digest_size=8)
     for value in (*rules.plan, *rules[1:]): h.update(np.asarray(value).tobytes())
     return h.hexdigest()
-
-
-def _lane_numbers(n_envs: int, lanes: Sequence[int] | None) -> np.ndarray: # int64
-    "Numbers of lanes, None: all; a lane that does not exist is a `ValueError`."
-    index = np.arange(n_envs) if lanes is None else np.asarray(lanes)
-    numbers = index.ndim == 1 and (index.dtype.kind in "iu" or not len(index))
-    if not numbers or (len(index) and not 0 <= index.min() <= index.max() < n_envs):
-        raise ValueError(f"lanes: expected numbers from 0 to {n_envs - 1}, got {lanes!r}")
-    return index.astype(np.int64)
 
 
 def _rebuild(config: ArenaConfig, n_envs: int, threads: int, snapshots: Snapshots) -> "Arena":

@@ -87,6 +87,11 @@ class MAPPOPolicy:
         return critic_values(self, x, hidden, sizes)
 
     @property
+    def columns(self) -> dict[str, list[int]] | None:
+        "Of the critic's features, with the state FP."
+        return self.view.columns
+
+    @property
     def critic_memory_shape(self) -> tuple[int, ...]:
         "(H,), or (A, H) where values have an agent axis."
         return (*((self.sizes["n_agents"],) if self.per_agent else ()), self.config.hidden_size)

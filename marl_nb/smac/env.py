@@ -18,6 +18,7 @@ from ..core.config import from_mapping
 from ..core.crew import Crew
 from ..core.kernels import kernel
 from ..core.protocols import Capabilities, Snapshots, TimeStep
+from ..core.saved import check_noise, fingerprints, lane_numbers, read_lanes, save_lanes
 from ..core.seeding import check_seed, child_seed, lane_keys
 from . import scenarios
 from .actions import ATTACK_MOVE, IDLE, n_actions
@@ -28,7 +29,7 @@ from .lanes import BEGIN, LOOK, SKIP, STEP, UNIT_FIELDS, Orders, first_illegal, 
 from .observation import max_return
 from .options import Options, switches
 from .scenarios import Scenario
-from .state import Rules, State, allocate, compile_rules, lane
+from .state import Rules, allocate, compile_rules, lane
 
 # %% ../../nbs/smac/50_env.ipynb #c5b07119
 def _count(name: str, value: int) -> int:
@@ -103,42 +104,13 @@ def sane(r, states):
         if not abs(total) < 1e300: return False
     return True
 
-# %% ../../nbs/smac/50_env.ipynb #77b7cb62
-def _plain(array: np.ndarray) -> np.ndarray:
-    "An array of records as bytes, with one more axis; others as they are."
-    return array if array.dtype.names is None else array.view(np.uint8).reshape(*array.shape, array.dtype.itemsize)
-
-
-def _read(
-    snapshots: Snapshots,  # some saved points
-    source: str,  # what they must have been taken from
-    state: State,  # of the environment
-    rules: Rules,  # of the environment
-    count: int,  # how many there must be
-) -> State: # their arrays, in the types of the environment's
-    "What `snapshot` handed out, checked; foreign, damaged or too many snapshots are a `ValueError`."
-    if snapshots.source != source:
-        raise ValueError(f"snapshots: expected them from a battle of equal rules and options, {source}, "
-                         f"got some from {snapshots.source}")
-    expected = {k: (_plain(a[:0]).shape[1:], _plain(a[:0]).dtype) for k, a in state._asdict().items()}
-    given = {k: (a.shape[1:], a.dtype) for k, a in snapshots.arrays.items()}
-    if wrong := sorted(k for k in expected | given if expected.get(k) != given.get(k)):
-        raise ValueError(f"snapshots: expected the arrays of this version, these differ: {', '.join(wrong)}")
-    records = {k: np.ascontiguousarray(a).view(getattr(state, k).dtype) for k, a in snapshots.arrays.items()}
-    saved = State(**{k: a.reshape(len(a), *getattr(state, k).shape[1:]) for k, a in records.items()})
-    for array in saved:
-        if len(array) != count: raise ValueError(f"snapshots: expected one for each of {count} lanes, got {len(array)}")
-    if not sane(rules, saved): raise ValueError("snapshots: a value that no battle can have")
-    return saved
-
 # %% ../../nbs/smac/50_env.ipynb #3b82c698
 def _snapshot(
     env: "BattleEnv",  # the environment
     lanes: Sequence[int] | None = None,  # None: all
 ) -> Snapshots: # copies, one row a lane
     "Save lanes: everything that decides how they go on, random streams included."
-    index = env._lanes(lanes)
-    return Snapshots({k: _plain(a[index]) for k, a in env._state._asdict().items()}, env._source)
+    return save_lanes(env._state, lane_numbers(env.n_envs, lanes), env._source)
 
 # %% ../../nbs/smac/50_env.ipynb #4aa7b78f
 def _restore(
@@ -148,15 +120,9 @@ def _restore(
     noise: np.ndarray | None = None,  # [B] uint64: new random streams, None: go on with the saved ones
 ) -> TimeStep: # the restored time step; rewards and flags are zero
     "Put saved points back into lanes; foreign or too many snapshots are a `ValueError`."
-    index = env._lanes(lanes)
-    if len(index) and np.bincount(index).max() > 1:
-        raise ValueError(f"lanes: expected every lane at most once, got {index.tolist()}")
-    saved = _read(snapshots, env._source, env._state, env._rules, len(index))
-    if noise is not None:
-        noise = np.asarray(noise)
-        if noise.shape != index.shape or noise.dtype != np.uint64:
-            got = f"{noise.shape} of {noise.dtype}"
-            raise ValueError(f"noise: expected {len(index)} keys of type uint64, got {got}")
+    index = lane_numbers(env.n_envs, lanes, once=True)
+    saved, noise = read_lanes(snapshots, env._source, env._state, len(index)), check_noise(noise, len(index))
+    if not sane(env._rules, saved): raise ValueError("snapshots: a value that no battle can have")
     for mine, array in zip(env._state, saved, strict=True): mine[index] = array
     if noise is not None: env._state.key[index, 0], env._state.draws[index, 0] = noise, 0
     env._orders.tasks[:] = SKIP
@@ -169,12 +135,7 @@ def _fingerprint(
     lanes: Sequence[int] | None = None,  # None: all
 ) -> list[bytes]: # 16 bytes a lane
     "Hash of each lane's state: equal exactly if the lanes go on equally under equal actions."
-    hashes = []
-    for e in env._lanes(lanes):
-        h = hashlib.blake2b(digest_size=16)
-        for array in env._state: h.update(array[e].tobytes())
-        hashes.append(h.digest())
-    return hashes
+    return fingerprints(env._state, lane_numbers(env.n_envs, lanes))
 
 # %% ../../nbs/smac/50_env.ipynb #c7d9ce19
 def _fork(
@@ -184,7 +145,7 @@ def _fork(
     noise: np.ndarray | None = None,  # [lanes * n] uint64: new random streams, None: all go on with the saved ones
 ) -> "BattleEnv": # its lane `i * n + j` is copy j of the i-th lane
     "A new environment that goes on from this time step in several copies."
-    index = np.repeat(env._lanes(lanes), _count("n", n))
+    index = np.repeat(lane_numbers(env.n_envs, lanes), _count("n", n))
     copies = BattleEnv(env.scenario, len(index), 0, env.threads, env.options, env.control, env.autoreset)
     copies.restore(env.snapshot(index.tolist()), noise=noise)
     return copies
@@ -207,7 +168,7 @@ def _units(
     lane: int = 0,  # which battle
 ) -> dict[str, np.ndarray]: # [U] each: `UNIT_FIELDS`, health_max, shield_max
     "The units of a lane now, allies first; after the end of an episode those of the new one."
-    e = int(env._lanes([lane])[0])
+    e = int(lane_numbers(env.n_envs, [lane])[0])
     return _with_maxima(env._rules, {n: getattr(env._state, n)[e].copy() for n in UNIT_FIELDS})
 
 # %% ../../nbs/smac/50_env.ipynb #6dfa755d
@@ -216,7 +177,7 @@ def _final_units(
     lane: int = 0,  # which battle
 ) -> dict[str, np.ndarray]: # like `units`
     "The units at the last time step of the episode that ended last in a lane."
-    units = dict(zip(UNIT_FIELDS, env._out.final_units[env._lanes([lane])[0]].copy(), strict=True))
+    units = dict(zip(UNIT_FIELDS, env._out.final_units[lane_numbers(env.n_envs, [lane])[0]].copy(), strict=True))
     for name in UNIT_FIELDS[-3:]: units[name] = units[name].astype(getattr(env._state, name).dtype)
     return _with_maxima(env._rules, units)
 
@@ -226,7 +187,7 @@ def _agents(
     lane: int = 0,  # which battle
 ) -> dict[str, np.ndarray]: # [A] each: fov, attack_prob, health_level, last_action (-1: none yet), favourite (-1: none)
     "What agents have beside their units; the favourite is the slot that the heuristic player is after."
-    e, names = int(env._lanes([lane])[0]), ("fov", "attack_prob", "health_level", "last_action", "favourite")
+    e, names = lane_numbers(env.n_envs, [lane])[0], ("fov", "attack_prob", "health_level", "last_action", "favourite")
     return {n: getattr(env._state, n)[e, : env.n_agents].copy() for n in names}
 
 # %% ../../nbs/smac/50_env.ipynb #d0dfe63f
@@ -251,15 +212,6 @@ def _source(env: "BattleEnv") -> str:
     for name, value in env._rules._asdict().items():
         if name != "layout": h.update(np.asarray(value).tobytes())  # it follows from scenario and options
     return f"{env.scenario.name} ({h.hexdigest()})"
-
-
-def _lane_numbers(n_envs: int, lanes: Sequence[int] | None) -> np.ndarray: # int64
-    "Numbers of lanes, None: all; a lane that does not exist is a `ValueError`."
-    index = np.arange(n_envs) if lanes is None else np.asarray(lanes)
-    numbers = index.ndim == 1 and (index.dtype.kind in "iu" or not len(index))
-    if not numbers or (len(index) and not 0 <= index.min() <= index.max() < n_envs):
-        raise ValueError(f"lanes: expected numbers from 0 to {n_envs - 1}, got {lanes!r}")
-    return index.astype(np.int64)
 
 # %% ../../nbs/smac/50_env.ipynb #f7273da0
 class BattleEnv:
@@ -355,13 +307,11 @@ class BattleEnv:
     @cached_property
     def _source(self) -> str: return _source(self)
 
-    def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray: return _lane_numbers(self.n_envs, lanes)
 
 # %% ../../nbs/smac/50_env.ipynb #b1abbafe
 def make(
     scenario: str | Scenario = "3m",  # one of `scenarios.names()`, or a scenario
     n_envs: int = 1,  # number of lanes
-    backend: str = "embedded",  # the simulator
     seed: int = 0,  # seed of the random streams
     threads: int | None = None,  # None: as many as there are processors
     control: str = "allies",  # "both": the enemies are agents too
@@ -369,8 +319,7 @@ def make(
     autoreset: bool = True,  # begin a new episode in the step in which one ends
     **options, # fields of `Options`; those not named are as the scenario wants them
 ) -> BattleEnv: # ready to step
-    "An environment by name; an unknown backend or option is a `ValueError` with the known ones."
-    if backend != "embedded": raise ValueError(f'backend: expected "embedded", got {backend!r}')
+    "An environment by name; an unknown option is a `ValueError` with the known ones."
     if not isinstance(scenario, Scenario): scenario = scenarios.get(scenario, rim)
     elif rim != "strict": raise ValueError(f"rim: expected none, since {scenario.name!r} brings its own, got {rim!r}")
     return BattleEnv(scenario, n_envs, seed, threads, _options(scenario, control, options), control, autoreset)

@@ -1,0 +1,63 @@
+"""The calibration: a game by the simulator's rules is equal, one with another damage differs in that rule alone."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from marl_nb.smac.calibrate import Play, compare, read_calibration, verdicts
+from marl_nb.smac.exact import Controller
+from marl_nb.smac.server import install
+
+PLANT = """
+import marl_nb.smac.game as game
+compile_rules = game.compile_rules
+def other_rules(scenario, options):
+    rules = compile_rules(scenario, options)
+    for k, unit in enumerate(scenario.kinds): rules.damage[k] += 3 * (unit.name == "hydralisk")
+    return rules
+game.compile_rules = other_rules
+"""
+
+
+def different(calibration):
+    """Rules in which the game is not equal."""
+    return {rule: v.different for rule, v in verdicts(calibration).items() if v.verdict != "equal"}
+
+
+def test_the_simulator_equals_itself_with_other_seeds():
+    found = compare(Play(Controller(), seed=5), Play(Controller(), seed=7_000), {})
+    assert found.missing == {} and different(found) == {} and len(found.rules) == 60
+
+
+def test_the_record_of_the_stand_in_is_of_todays_programme(root):
+    record = read_calibration(root / "records" / "calibrations" / "standin.json")
+    today = compare(Play(Controller()), Play(Controller(), seed=9), {}, ["explosion", "walks", "zealot against zealot"])
+    assert all(set(quantities) <= set(record.rules[rule]) for rule, quantities in today.rules.items())
+    assert different(record) == {} and record.missing == {}
+
+
+def test_a_game_that_refuses_something_is_measured_all_the_same():
+    class Stubborn(Controller):
+        def debug(self, debug_commands):
+            if any(c.HasField("create_unit") for c in debug_commands): raise ValueError("cheats are off")
+            return super().debug(debug_commands)
+
+    found = compare(Play(Stubborn()), Play(Controller(), seed=9), {}, ["explosion", "alarm"])
+    assert found.missing == {"explosion": "ValueError: cheats are off"} and set(found.rules) == {"alarm"}
+
+
+@pytest.mark.soak
+def test_the_whole_programme_finds_a_planted_damage_and_nothing_else(tmp_path):
+    sc2 = install(tmp_path / "SC2")
+    binary = next(sc2.glob("Versions/*/SC2_x64"))
+    binary.write_text(binary.read_text().replace("import sys; from", f"{PLANT.strip()}\nimport sys\nfrom"))
+    command = [sys.executable, "-c", "import sys; from marl_nb.core.cli import main; sys.exit(main())"]
+    done = subprocess.run([*command, "sc2", "calibrate", "--out", str(tmp_path / "it.json")], text=True,
+                          capture_output=True, env={**os.environ, "SC2PATH": str(sc2)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert set(different(read_calibration(tmp_path / "it.json"))) == {"damage: hydralisk"}
+    assert "different    damage: hydralisk" in done.stdout
+    assert json.loads((tmp_path / "it.json").read_text())["game"]["kind"] == "the stand-in"
