@@ -83,7 +83,7 @@ class TorchRLEnv(EnvBase):
     def _reset(self, tensordict: TensorDict | None = None, **keywords: Any) -> TensorDict:
         wanted = np.ones(self.battles.n_envs, bool)
         if tensordict is not None and "_reset" in tensordict: wanted = tensordict["_reset"].cpu().numpy().ravel()
-        lanes = np.flatnonzero(wanted & ~self._fresh)
+        lanes = np.flatnonzero(wanted & ~self._fresh).tolist()
         if len(lanes) == self.battles.n_envs: self.battles.reset()
         elif len(lanes):
             begun = self.battles.fork(1, lanes)
