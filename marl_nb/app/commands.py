@@ -13,10 +13,12 @@ import inspect
 import re
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from textwrap import fill
-from typing import Any, NamedTuple, NoReturn, get_type_hints
+from typing import Any, Literal, NamedTuple, NoReturn, get_type_hints
 
 from .. import smac
 from .algorithms import ALGORITHMS, find_algorithm
@@ -260,13 +262,15 @@ def world_of(
     name: str,  # its file, or its name in the zoo
     scenario: str | None,  # asked for; None: where it was trained
     lanes: int,  # of the environment
-) -> smac.BattleEnv: # ready to step
+    backend: Literal["embedded", "sc2"] = "embedded",  # or the game
+) -> Any: # an environment, ready to step
     "The battles that a policy was trained in, or those of a scenario."
-    if scenario is not None: return battles(find_scenario(scenario), lanes)
+    make = battles if backend == "embedded" else partial(smac.make, backend=backend)
+    if scenario is not None: return make(find_scenario(scenario), lanes)
     if policy.identity is None: raise ValueError(f"{name}: its file does not name the scenario; give SCENARIO")
     own = Path(name).parent / OWN
     found = scenarios.load(own) if own.is_file() else scenarios.get(policy.identity["scenario"])
-    return battles(found, lanes, **policy.identity["options"])
+    return make(found, lanes, **policy.identity["options"])
 
 # %% ../../nbs/app/10_commands.ipynb #fb749ddf
 def eval_parser() -> argparse.ArgumentParser: # of `marl-nb eval`
@@ -282,6 +286,10 @@ def eval_parser() -> argparse.ArgumentParser: # of `marl-nb eval`
     parser.add_argument("--anyway", action="store_true", help="play even if the rules are not those of the training")
     parser.add_argument("--replay", metavar="FILE.html", help="write a page with a battle")
     parser.add_argument("--compare", metavar="OTHER_POLICY", nargs="+", default=[], help="also play these policies")
+    parser.add_argument("--backend", choices=["embedded", "sc2"], default="embedded", help="the embedded simulator "
+                        "(default), or StarCraft II; `marl-nb sc2 check` says whether it is there")
+    parser.add_argument("--games", metavar="INT", type=number_of(int), default=8, help="processes of StarCraft II that "
+                        "play side by side (default 8)")
     return parser
 
 # %% ../../nbs/app/10_commands.ipynb #d5399c1d
@@ -291,16 +299,20 @@ def eval_command(
     "The command `marl-nb eval`: win rate of a policy with its interval, a replay, a comparison."
     args = eval_parser().parse_args(argv)
     if args.episodes < 1: raise ValueError(f"--episodes: expected at least 1, got {args.episodes}")
+    if args.replay and args.backend != "embedded": raise ValueError("--replay: expected none with --backend sc2")
     if args.replay: check_page("--replay", args.replay)
     policies = dict(map(find_policy, (args.policy, *args.compare)))
     first, policy = next(iter(policies.items()))
-    env = world_of(policy, first, args.scenario, min(args.episodes, LANES))
-    for name, other in policies.items():
-        if args.anyway: other.identity = None
-        check_identity(other, env, name)
-    table = compare(policies, env, args.episodes, args.seed, not args.stochastic)
+    lanes = LANES if args.backend == "embedded" else args.games
+    env = world_of(policy, first, args.scenario, min(args.episodes, lanes), args.backend)
+    with nullcontext() if args.backend == "embedded" else env:
+        for name, other in policies.items():
+            if args.anyway: other.identity = None
+            check_identity(other, env, name)
+        table = compare(policies, env, args.episodes, args.seed, not args.stochastic)
     how = "drawn actions" if args.stochastic else "greedy"
     print(f"{env.scenario.name}, {args.episodes} battles, {how}, seed {args.seed}; intervals cover with 95 %")
+    if args.backend != "embedded": print(f"{env.n_envs} games; {env.lost_episodes.sum()} battles lost, played again")
     for name, row in table.iterrows():
         print(f"{name}: {row.wins:.0f} won, {row.win_rate:.1%} [{row.low:.1%}, {row.high:.1%}], return "
               f"{row.episode_return:.2f}, dead allies {row.dead_allies:.2f}, dead enemies {row.dead_enemies:.2f}")

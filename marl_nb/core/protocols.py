@@ -39,6 +39,11 @@ class TimeStep:
         "[E] bool: an episode ended in this step, for whichever reason."
         return self.terminated | self.truncated
 
+    @property
+    def lost(self) -> np.ndarray:
+        "[E] bool: cut off without an outcome, such as by a crash; the length of the episode is -1."
+        return self.truncated & (self.episode_length < 0)
+
     def copy(self) -> "TimeStep":
         "The same moment in arrays of its own."
         return TimeStep(**{k: np.array(v) for k, v in vars(self).items()})

@@ -73,9 +73,10 @@ def play_episodes(
     while (ended < episodes_per_lane).any():
         action = policy.act(step, memory, lane_keys(keys, t, E), greedy)
         step, memory, t = env.step(action.actions), action.memory, t + 1
-        lanes = np.flatnonzero(step.done & (ended < episodes_per_lane))
+        ends = step.done & ~step.lost  # a lost one is played again
+        lanes = np.flatnonzero(ends & (ended < episodes_per_lane))
         for name in OUTCOMES: kept[name][ended[lanes], lanes] = getattr(step, name)[lanes]
-        ended += step.done
+        ended += ends
     return kept
 
 # %% ../../nbs/mappo/78_evaluation.ipynb #4a5f9b59

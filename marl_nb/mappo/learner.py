@@ -99,10 +99,10 @@ class Batches:
         value, final = rollout_values(policy, rollout)
         units = [norm.denormalise(x).cpu().numpy() for x in (value, final)]
         team = [x[..., None] if policy.per_agent else x
-                for x in (rollout.np.reward, rollout.np.terminated, rollout.np.truncated)]
-        reward, terminated, truncated = (np.broadcast_to(x, units[1].shape) for x in team)
+                for x in (rollout.np.reward, rollout.np.terminated, rollout.np.truncated, rollout.np.lost)]
+        reward, terminated, truncated, lost = (np.broadcast_to(x, units[1].shape) for x in team)
         advantage, returns = (torch.from_numpy(x) for x in gae(
-            reward, units[0], terminated, truncated, units[1], c.gamma, c.gae_lambda, c.timeout))
+            reward, units[0], terminated, truncated, units[1], c.gamma, c.gae_lambda, c.timeout, lost))
         each = advantage if policy.per_agent else advantage[..., None].expand(-1, -1, A)
         if extra is not None: each = each + torch.from_numpy(extra).to(each.dtype).reshape(*extra.shape[:2], -1)
         if c.normalise_advantages: each = normalise_advantages(each, rollout.alive)

@@ -18,6 +18,7 @@ def gae(
     gamma: float,  # discount per step
     lam: float,  # weight of longer returns
     timeout: str = "bootstrap",  # or "terminal": a cut-off counts as the end; or "drop": no advantage there
+    lost: np.ndarray | None = None,  # [T, E, ...] bool, cut off without an outcome: dropped whatever `timeout` says
 ) -> tuple[np.ndarray, np.ndarray]: # advantage and return, [T, E, ...] each
     "Generalised advantage estimation (Schulman et al., 2016) without leaks across episodes."
     if timeout not in ("bootstrap", "terminal", "drop"):
@@ -29,6 +30,7 @@ def gae(
     if timeout == "bootstrap": following = np.where(truncated & ~terminated, final_value, following)
     delta = reward + gamma * following - value[:-1]
     if timeout == "drop": delta = np.where(truncated & ~terminated, 0.0, delta)
+    elif lost is not None: delta = np.where(lost, 0.0, delta)
     carry = gamma * lam * ~done
     advantage = np.empty_like(delta)
     later = np.zeros_like(delta[0])

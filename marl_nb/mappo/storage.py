@@ -44,6 +44,7 @@ class Rollout:
         self.reward = torch.zeros(T, E)
         self.terminated = torch.zeros(T, E, dtype=torch.bool)
         self.truncated = torch.zeros(T, E, dtype=torch.bool)
+        self.lost = torch.zeros(T, E, dtype=torch.bool)
         self.final = torch.zeros(T, E, *C)
         self.actor_hidden = torch.zeros(chunks, E, A, hidden_size)
         own = (A,) if per_agent or view.per_agent else ()
@@ -81,7 +82,7 @@ class Rollout:
     ) -> None:
         "Store what the step brought, and what the critic sees next."
         v, stacked = self.np, self.view.frames > 1
-        v.reward[t], v.terminated[t], v.truncated[t] = step.reward, step.terminated, step.truncated
+        for name in ("reward", "terminated", "truncated", "lost"): getattr(v, name)[t] = getattr(step, name)
         v.first[t + 1] = step.done
         if (cut := step.truncated).any():
             out = v.critic_input[t, cut] if stacked else v.final[t, cut]

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PARTS', 'MEASURED', 'THRESHOLDS', 'Make', 'FREE', 'Episodes', 'sample_efficiency', 'Callback', 'Resumable',
            'check_callbacks', 'add_columns', 'check_arguments', 'check_eval_env', 'Trainer', 'callback_arrays',
-           'save_checkpoint', 'load_checkpoint', 'notice_signals', 'TrainResult', 'check_out', 'train', 'debug_config']
+           'save_checkpoint', 'begun_anew', 'load_checkpoint', 'notice_signals', 'TrainResult', 'check_out', 'train',
+           'debug_config']
 
 # %% ../../nbs/mappo/80_training.ipynb #8fa74253
 import math
@@ -25,7 +26,7 @@ import torch
 from ..core.config import to_dict
 from ..core.files import read_json, read_tensors, write_json, write_tensors
 from ..core.protocols import Action, Simulator, Snapshots, TimeStep
-from ..core.resources import Profile, gpu, memory
+from ..core.resources import Profile, gpu, memory, progress_bar
 from ..core.seeding import child_seed, lane_keys
 from .config import MAPPOConfig
 from .contract import Algorithm, Team, Trained, join_parts, split_parts
@@ -53,7 +54,7 @@ class Episodes:
         lanes: slice = slice(None),  # that count
     ) -> None:
         "Add the episodes that this step ended."
-        if not (done := step.done[lanes]).any(): return
+        if not (done := (step.done & ~step.lost)[lanes]).any(): return
         self.ended += int(done.sum())
         for name in self.sums: self.sums[name] += float(getattr(step, name)[lanes][done].sum())
 
@@ -252,17 +253,26 @@ def save_checkpoint(
     trainer: Trainer,  # between two iterations
     path: Path,  # the file
 ) -> None:
-    "Write everything needed to go on, atomically."
-    snapshot = trainer.env.snapshot()
-    parts = {"algorithm": trainer.algorithm.arrays(), "env": snapshot.arrays,
+    "Write everything needed to go on, atomically; of an environment that cannot be saved, nothing."
+    saved = trainer.env.snapshot() if trainer.env.capabilities.max_snapshots is None else None
+    parts = {"algorithm": trainer.algorithm.arrays(), "env": saved.arrays if saved else {},
              "callbacks": callback_arrays(trainer.callbacks)}
     write_tensors(path, "checkpoint", join_parts(parts),
                 {"config": to_dict(trainer.config), "time": trainer.time, "evaluations": trainer.evaluations,
-                 "source": snapshot.source, "episodes": trainer.episodes, "seconds": trainer.profile.seconds,
-                 "rows": trainer.rows, "algorithm": trainer.algorithm.name,
+                 "source": saved.source if saved else None, "episodes": trainer.episodes,
+                 "seconds": trainer.profile.seconds, "rows": trainer.rows, "algorithm": trainer.algorithm.name,
                  "callbacks": [type(c).__name__ for c in trainer.callbacks]})
 
 # %% ../../nbs/mappo/80_training.ipynb #e2e56508
+def begun_anew(
+    algorithm: Algorithm,  # made for an environment that has just begun
+    arrays: dict[str, np.ndarray],  # of an algorithm in the middle of episodes
+) -> dict[str, np.ndarray]: # what that one has learned
+    "The arrays of a checkpoint without what belongs to the episodes that went on."
+    new = {k: v for k, v in algorithm.arrays().items() if {"memory", "rollout", "slot"} & set(k.split("/"))}
+    return arrays | new
+
+
 def load_checkpoint(
     trainer: Trainer,  # made with the same configuration and environment
     path: Path,  # what `save_checkpoint` wrote
@@ -279,7 +289,11 @@ def load_checkpoint(
     if names != made_with: raise ValueError(f"{path}: made with the callbacks {made_with}, got {names}")
     try:
         parts = split_parts(arrays, "algorithm", "env", "callbacks")
-        trainer.step = trainer.env.restore(Snapshots(parts["env"], about["source"]))
+        if about["source"] is not None: trainer.step = trainer.env.restore(Snapshots(parts["env"], about["source"]))
+        else:
+            parts["algorithm"] = begun_anew(trainer.algorithm, parts["algorithm"])
+            warnings.warn(f"{path}: the environment cannot be saved; going on with new episodes, not to the bit",
+                          stacklevel=2)
         trainer.algorithm.load_arrays(parts["algorithm"])
         for i, c in enumerate(trainer.callbacks):
             own = {k.removeprefix(f"{i}."): v for k, v in parts["callbacks"].items() if k.startswith(f"{i}.")}
@@ -331,17 +345,6 @@ class TrainResult:
         return sample_efficiency(self.evaluations)
 
 # %% ../../nbs/mappo/80_training.ipynb #35cbdec8
-def _bar(name: str, total: int, done: int, shown: bool) -> Any:
-    "A progress bar for a terminal, a notebook or a log file."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm warns where a notebook has no ipywidgets and falls back to text
-        from tqdm.auto import tqdm
-
-    live = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=total, initial=done, unit="step", unit_scale=True, desc=name, disable=not shown,
-                mininterval=0.2 if live else 10.0, ncols=None if live else 120)
-
-
 def _finished(trainer: Trainer) -> bool:
     "Whether all steps are played, or the last evaluations were all above the rate to stop at."
     c = trainer.config
@@ -415,7 +418,7 @@ def train(
     folder = None if out is None else Path(out)
     about = {} if folder is None else _open(trainer, folder, resume)
     with (Logs(trainer.rows, folder, log_to, about) as logs, notice_signals(*signals) as noticed,
-          _bar(trainer.algorithm.name, config.total_steps, trainer.env_steps, progress) as bar):
+          progress_bar(trainer.algorithm.name, config.total_steps, "step", not progress, trainer.env_steps, 0) as bar):
         while not _finished(trainer) and not noticed:
             steps, episodes, every = trainer.env_steps, trainer.episodes, config.checkpoint_episodes
             bar.set_postfix_str(_iterate(trainer, logs), refresh=False)

@@ -312,7 +312,6 @@ class BattleEnv:
 def make(
     scenario: str | Scenario = "3m",  # one of `scenarios.names()`, or a scenario
     n_envs: int = 1,  # number of lanes
-    backend: str = "embedded",  # the simulator
     seed: int = 0,  # seed of the random streams
     threads: int | None = None,  # None: as many as there are processors
     control: str = "allies",  # "both": the enemies are agents too
@@ -320,8 +319,7 @@ def make(
     autoreset: bool = True,  # begin a new episode in the step in which one ends
     **options, # fields of `Options`; those not named are as the scenario wants them
 ) -> BattleEnv: # ready to step
-    "An environment by name; an unknown backend or option is a `ValueError` with the known ones."
-    if backend != "embedded": raise ValueError(f'backend: expected "embedded", got {backend!r}')
+    "An environment by name; an unknown option is a `ValueError` with the known ones."
     if not isinstance(scenario, Scenario): scenario = scenarios.get(scenario, rim)
     elif rim != "strict": raise ValueError(f"rim: expected none, since {scenario.name!r} brings its own, got {rim!r}")
     return BattleEnv(scenario, n_envs, seed, threads, _options(scenario, control, options), control, autoreset)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FAST', 'INSTALL', 'LOOKS', 'Missing', 'sc2_path', 'find_game', 'find_maps', 'find_messages', 'find_package',
-           'play_battle', 'Finding', 'check', 'report']
+           'play_battle', 'Finding', 'check', 'described', 'report']
 
 # %% ../../nbs/smac/84_sc2.ipynb #f3559fc6
 import importlib
@@ -12,7 +12,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,22 +125,32 @@ LOOKS: dict[str, Callable[[], str]] = {
 }
 
 
-def check() -> list[Finding]:
+def check(
+    whats: Iterable[str] = tuple(LOOKS),  # what is looked at
+) -> list[Finding]:
     "Look at everything; the battle is played only with a game, maps and messages."
     found: list[Finding] = []
-    for what, look in LOOKS.items():
+    for what in whats:
         if what == "battle" and not all(f.good for f in found if f.what in ("game", "maps", "messages")):
             found.append(Finding(what, False, "not tried", "mend what is above"))
             continue
-        try: found.append(Finding(what, True, look(), ""))
+        try: found.append(Finding(what, True, LOOKS[what](), ""))
         except Missing as e: found.append(Finding(what, False, *e.args))
     return found
 
 
+def described(
+    findings: Iterable[Finding],  # of `check`
+) -> str: # lines
+    "What was found, and what mends what is missing."
+    lines = []
+    for f in findings:
+        lines.append(f"{'ok     ' if f.good else 'MISSING'} {f.what:9s} {f.found}")
+        if f.mend: lines.append(f"{'':17} mend: {f.mend}")
+    return "\n".join(lines)
+
+
 def report() -> int: # 0: the game can be played
     "Print what `check` finds."
-    findings = check()
-    for f in findings:
-        print("ok     " if f.good else "MISSING", f"{f.what:9s} {f.found}")
-        if f.mend: print(f"{'':17} mend: {f.mend}")
+    print(described(findings := check()))
     return int(not all(f.good for f in findings))

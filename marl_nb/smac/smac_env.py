@@ -195,7 +195,7 @@ def _is_position_in_cone(
     reach, here, eps = _reach(battle, agent_id, range), {k: battle.units()[k][agent_id] for k in "xy"}, 1e-7
     dx, dy, looks = pos.x - here["x"], pos.y - here["y"], battle.options.num_fov_actions
     if math.hypot(dx, dy) > reach: return False
-    angle = 2 * math.pi * battle.agents()["fov"][agent_id] / looks
+    angle = 2 * math.pi * (battle.agents()["fov"][agent_id] / looks)
     ahead = lambda x: max(x, eps) if dx > 0 else min(x, -eps)
     between = math.atan(dy / ahead(dx)) - math.atan(math.sin(angle) / ahead(math.cos(angle)))
     return abs(between) < math.pi / looks
@@ -378,7 +378,7 @@ def _one_hot(battle: BattleEnv) -> np.ndarray: # [n, n_actions]
 
 def _looks(battle: BattleEnv) -> np.ndarray: # [n, 2]
     "Unit vectors of where agents look."
-    angle = 2 * np.pi * battle.agents()["fov"] / battle.options.num_fov_actions
+    angle = 2 * np.pi * (battle.agents()["fov"] / battle.options.num_fov_actions)
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
@@ -435,7 +435,7 @@ def _constants(battle: BattleEnv) -> dict[str, Any]:
     "Attributes that do not change: sizes, races, numbers of unit types."
     s, o, numbers = battle.scenario, battle.options, ally_types(battle.scenario)
     looks = n_looks.py_func(o)
-    angles = 2 * np.pi * np.arange(looks) / max(looks, 1)
+    angles = 2 * np.pi * (np.arange(looks) / max(looks, 1))
     columns = battle_features(battle)
     return {
         "max_reward": o.reward_death_value * s.n_enemies + o.reward_win, "map_name": s.name, "map_type": s.map_type,

@@ -202,7 +202,7 @@ def compile_rules(
     hits = np.array([[u.weapon is not None and u.weapon.reaches(v) for v in units] for u in units])
     order, medics = scenario.enemy_order, bool((kinds["heal_rate"] > 0).any())
     at = order.at if order and order.at else (0, 0)
-    angles = 2 * np.pi * np.arange(options.num_fov_actions) / options.num_fov_actions
+    angles = 2 * np.pi * (np.arange(options.num_fov_actions) / options.num_fov_actions)  # as SMACv2 rounds them
     attack, health = (draw.attack, draw.health) if draw else (None, None)
     shown = draw.mask_probability if draw else None
     return Rules(
