@@ -311,8 +311,13 @@ def try_bookmarks(
             return f"the game goes on differently from step {k + 1} on"
     return ""
 
-# %% ../../nbs/smac/87_upstream.ipynb #c4c93e5a
+# %% ../../nbs/smac/87_upstream.ipynb #107c79cd
 _ALONE: dict[str, Any] = {"save": save_bookmark, "load": load_bookmark, "try_bookmarks": try_bookmarks}
+
+
+def _of_the_game(e: Exception) -> bool:
+    "Whether an error says that the game, or the way to it, is gone: it dies while it starts, too."
+    return isinstance(e, (GameLost, OSError)) or type(e).__module__.split(".")[0] in ("pysc2", "websocket")
 
 
 def answer_calls(
@@ -326,8 +331,9 @@ def answer_calls(
             try:
                 done = _ALONE[name](lane, *arguments) if name in _ALONE else getattr(lane, name)(*arguments)
                 pipe.send((done, None))
-            except GameLost: raise
-            except Exception as e: pipe.send((None, f"{type(e).__name__}: {e}"))
+            except Exception as e:
+                if _of_the_game(e): raise GameLost(f"{type(e).__name__}: {e}") from e
+                pipe.send((None, f"{type(e).__name__}: {e}"))
     except (EOFError, OSError, GameLost) as e: print(f"ends: {type(e).__name__} {e}", file=sys.stderr, flush=True)
 
 
