@@ -53,7 +53,7 @@ def require_game(
     if missing: raise ValueError(f'backend: "sc2" cannot be played here (marl-nb sc2 check):\n{described(missing)}')
     return door
 
-# %% ../../nbs/smac/89_backend.ipynb #02a0d82e
+# %% ../../nbs/smac/89_backend.ipynb #46ab9bd1
 class GameProcess:
     "A lane in a process of its own."
 
@@ -70,8 +70,16 @@ class GameProcess:
         with theirs, open(Path(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen([sys.executable, "-c", program], pass_fds=[theirs.fileno()], env=env,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.pipe = Connection(ours.detach())
+        self.pipe, self.begun = Connection(ours.detach()), 0  # seed of a game that it was told to begin ahead of time
         self.send(package, dict(keywords), door)
+
+    def begin_ahead(
+        self,
+        seed: int,  # of the game
+    ) -> None:
+        "Begin a game whose first time step is asked for later."
+        self.begun = seed
+        self.send("begin", (seed,))
 
     def send(self, *call: Any) -> None:
         "Say something; nobody need be there."
@@ -100,13 +108,14 @@ class GameProcess:
 
 
 def end_all(
-    processes: Iterable[GameProcess],  # of a pool
-    seconds: float = 10.0,  # for each to end its game politely
+    playing: Sequence[GameProcess],  # of a pool
+    spare: Sequence[GameProcess],  # killed at once, in whatever they are doing
+    seconds: float = 10.0,  # for each of those that play to end its game politely
 ) -> None:
     "End processes and their games."
-    processes = list(processes)
-    for p in processes: p.send("close", ())
-    for p in processes:
+    for p in playing: p.send("close", ())
+    for p in spare: p.kill()
+    for p in playing:
         p.receive(seconds)
         p.kill()
 
@@ -166,23 +175,34 @@ def _keep_final(env: "SC2Env") -> None:
     out, done = env.time_step, env.time_step.done
     for name in ("obs", "state", "alive"): getattr(out, f"final_{name}")[done] = getattr(out, name)[done]
 
-# %% ../../nbs/smac/89_backend.ipynb #f186f7ef
+# %% ../../nbs/smac/89_backend.ipynb #50998161
 ATTEMPTS = 3  # to begin an episode, until a game counts as one that cannot be played
 LAUNCH = 180.0  # seconds that a game may take to start
 
 
+def _spare(env: "SC2Env") -> GameProcess:
+    "A process with a game that no lane has yet."
+    made = GameProcess(*env._what)
+    env.spares_made += 1
+    made.begin_ahead(game_seed(env._seed, env.n_envs, env.spares_made))
+    return made
+
+
 def _replace(env: "SC2Env", lane: int) -> None:
-    "Another process for a lane; it has no game yet."
+    "Another process for a lane: the oldest spare one, with its game, or a new one without."
     env._last_words = env.processes[lane].last_words() or env._last_words
     env.processes[lane].kill()
     env.restarts[lane] += 1
-    env.processes[lane], env.games[lane] = GameProcess(*env._what), 0
+    env.reserve.append(_spare(env) if env.reserve else GameProcess(*env._what))
+    env.processes[lane], env.games[lane] = env.reserve.pop(0), 0
 
 
 def _call(env: "SC2Env", lanes: Iterable[int], name: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
     "Call all lanes, then listen; a lane that does not answer is replaced, and its answer None."
     lanes, seconds = [int(e) for e in lanes], LAUNCH if name in ("begin", "try_bookmarks") else env.patience
-    for e in lanes: env.processes[e].send(name, arguments.get(e, ()))
+    for e in lanes:
+        if name != "begin" or not env.processes[e].begun: env.processes[e].send(name, arguments.get(e, ()))
+        env.processes[e].begun = 0
     found = {e: env.processes[e].receive(seconds) for e in lanes}
     for e in lanes:
         if found[e] is None: _replace(env, e)
@@ -194,12 +214,14 @@ def _call(env: "SC2Env", lanes: Iterable[int], name: str, arguments: Mapping[int
 def _begin(env: "SC2Env", lanes: Iterable[int], anew: bool = False) -> None:
     "New episodes in some lanes, `anew` in new games; games that cannot be begun are a `RuntimeError`."
     left = [int(e) for e in lanes]
-    for e in left if anew else (): env.games[e] = 0
+    for e in left if anew else ():
+        if env.processes[e].begun: env.processes[e].receive(LAUNCH)  # of another seed: not wanted any more
+        env.games[e] = env.processes[e].begun = 0
     for _ in range(ATTEMPTS):
         seeds: dict[int, tuple] = {}
         for e in left:
             if env.games[e]: continue
-            env.seeds[e] = game_seed(env._seed, e, int(env._begun[e]))
+            env.seeds[e] = env.processes[e].begun or game_seed(env._seed, e, int(env._begun[e]))
             seeds[e], env._begun[e], env.games[e] = (int(env.seeds[e]),), env._begun[e] + 1, 1
         answers = _call(env, left, "begin", seeds)
         for e in left:
@@ -256,7 +278,7 @@ def _sizes(scenario: Scenario, options: Options) -> dict[str, int]: # axis of `T
     return dict(A=scenario.n_agents, O=obs_size(scenario, options), S=state_size(scenario, options),
                 N=n_actions(scenario, options))
 
-# %% ../../nbs/smac/89_backend.ipynb #8e1e5d75
+# %% ../../nbs/smac/89_backend.ipynb #59e124ca
 class SC2Env:
     "`n_envs` games of StarCraft II, or of what stands in for it, stepped together (a `Simulator`, a context manager)."
 
@@ -270,6 +292,7 @@ class SC2Env:
         package: str | None = None,  # "smac" or "smacv2", None: see `upstream_package`
         autoreset: bool = True,  # begin a new episode in the step in which one ends
         bookmarks: bool = False,  # try the games' quick_save, see above
+        spares: int = 0,  # games kept ready to take the place of a dead one, so that nobody waits for a start
         replay_dir: str | Path = "",  # folder of `save_replay`; "": where upstream puts it
         patience: float = 120.0,  # seconds without an answer to a step until a game counts as dead
         **options, # fields of `Options`; those not named are as the scenario wants them
@@ -289,8 +312,9 @@ class SC2Env:
         self.lost_episodes, self.restarts, self.games, self.seeds, self._begun, self._marks = np.zeros((6, n_envs), int)
         self._seed, self._last_words = check_seed(seed), ""
         self._source = f"{s.name}, games of {os.getpid()}:{id(self)}"
-        self.processes = [GameProcess(*self._what) for _ in range(self.n_envs)]
-        self._end = weakref.finalize(self, end_all, self.processes)
+        self.processes, self.spares_made = [GameProcess(*self._what) for _ in range(self.n_envs)], 0
+        self.reserve = [_spare(self) for _ in range(whole_number("spares", spares, 0))]
+        self._end = weakref.finalize(self, end_all, self.processes, self.reserve)
         self.no_bookmarks = _try_all(self, bookmarks)
         kept = 0 if self.no_bookmarks else self.n_envs
         self.capabilities = Capabilities(exact=bool(kept), cost="O(1)", reseedable=False, max_snapshots=kept)
