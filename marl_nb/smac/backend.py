@@ -6,7 +6,7 @@
 __all__ = ['NEEDED', 'OUTCOME', 'ATTEMPTS', 'LAUNCH', 'require_game', 'GameProcess', 'end_all', 'game_seed', 'check_actions',
            'SC2Env']
 
-# %% ../../nbs/smac/89_backend.ipynb #8d2900b9
+# %% ../../nbs/smac/89_backend.ipynb #1f5bee23
 import os
 import shutil
 import signal
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -53,7 +54,7 @@ def require_game(
     if missing: raise ValueError(f'backend: "sc2" cannot be played here (marl-nb sc2 check):\n{described(missing)}')
     return door
 
-# %% ../../nbs/smac/89_backend.ipynb #46ab9bd1
+# %% ../../nbs/smac/89_backend.ipynb #d1e6310a
 class GameProcess:
     "A lane in a process of its own."
 
@@ -70,8 +71,9 @@ class GameProcess:
         with theirs, open(Path(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen([sys.executable, "-c", program], pass_fds=[theirs.fileno()], env=env,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.pipe, self.begun = Connection(ours.detach()), 0  # seed of a game that it was told to begin ahead of time
-        self.send(package, dict(keywords), door)
+        self.pipe, self.calls = Connection(ours.detach()), 0
+        self.begun = 0  # seed of a game that it was told to begin ahead of time
+        with suppress(OSError): self.pipe.send((package, dict(keywords), door))
 
     def begin_ahead(
         self,
@@ -81,17 +83,25 @@ class GameProcess:
         self.begun = seed
         self.send("begin", (seed,))
 
-    def send(self, *call: Any) -> None:
-        "Say something; nobody need be there."
-        with suppress(OSError): self.pipe.send(call)
+    def send(
+        self,
+        name: str,  # of a method of the lane
+        arguments: tuple,  # for it
+    ) -> None:
+        "Call; nobody need be there."
+        self.calls += 1
+        with suppress(OSError): self.pipe.send((self.calls, name, arguments))
 
     def receive(
         self,
         seconds: float,  # until it counts as dead
     ) -> tuple[Any, str | None] | None: # answer and error; None: nobody is there
-        "The answer to a call."
+        "The answer to the last call; those that nobody waited for, as after an interrupt, are dropped."
+        end = time.monotonic() + seconds
         with suppress(EOFError, OSError):
-            if self.pipe.poll(seconds): return self.pipe.recv()
+            while self.pipe.poll(max(0.0, end - time.monotonic())):
+                number, answer, error = self.pipe.recv()
+                if number == self.calls: return answer, error
         return None
 
     def last_words(self) -> str:
@@ -175,7 +185,7 @@ def _keep_final(env: "SC2Env") -> None:
     out, done = env.time_step, env.time_step.done
     for name in ("obs", "state", "alive"): getattr(out, f"final_{name}")[done] = getattr(out, name)[done]
 
-# %% ../../nbs/smac/89_backend.ipynb #50998161
+# %% ../../nbs/smac/89_backend.ipynb #a566fa39
 ATTEMPTS = 3  # to begin an episode, until a game counts as one that cannot be played
 LAUNCH = 180.0  # seconds that a game may take to start
 
@@ -214,9 +224,7 @@ def _call(env: "SC2Env", lanes: Iterable[int], name: str, arguments: Mapping[int
 def _begin(env: "SC2Env", lanes: Iterable[int], anew: bool = False) -> None:
     "New episodes in some lanes, `anew` in new games; games that cannot be begun are a `RuntimeError`."
     left = [int(e) for e in lanes]
-    for e in left if anew else ():
-        if env.processes[e].begun: env.processes[e].receive(LAUNCH)  # of another seed: not wanted any more
-        env.games[e] = env.processes[e].begun = 0
+    for e in left if anew else (): env.games[e] = env.processes[e].begun = 0
     for _ in range(ATTEMPTS):
         seeds: dict[int, tuple] = {}
         for e in left:
@@ -230,14 +238,22 @@ def _begin(env: "SC2Env", lanes: Iterable[int], anew: bool = False) -> None:
         if not left: return
     raise RuntimeError(f"lane {left[0]}: its game died {ATTEMPTS} times in a row while it began: {env._last_words}")
 
-# %% ../../nbs/smac/89_backend.ipynb #6f72ba41
+# %% ../../nbs/smac/89_backend.ipynb #1c81cbb1
+def _lanes(env: "SC2Env", lanes: Sequence[int] | None) -> np.ndarray:
+    "Numbers of lanes, None: all; one that does not exist is a `ValueError`."
+    index = np.arange(env.n_envs) if lanes is None else np.asarray(lanes, int)
+    if len(index) and not 0 <= index.min() <= index.max() < env.n_envs:
+        raise ValueError(f"lanes: expected numbers from 0 to {env.n_envs - 1}, got {index.tolist()}")
+    return index
+
+
 def _snapshot(
     env: "SC2Env",  # the environment
     lanes: Sequence[int] | None = None,  # None: all
 ) -> Snapshots: # which bookmark of which lane; the game holds the rest
     "Set the bookmark of lanes, in place of the one before; a game without bookmarks is a `ValueError`."
     if env.no_bookmarks: raise ValueError(f"snapshot: StarCraft II keeps none here: {env.no_bookmarks}")
-    index = env._lanes(lanes)
+    index = _lanes(env, lanes)
     if None in _call(env, index, "save", {}).values(): raise RuntimeError("snapshot: a game has died; call reset()")
     out = env.time_step
     env._marks[index] += 1
@@ -253,7 +269,7 @@ def _restore(
 ) -> TimeStep: # the restored time step; rewards and flags are zero
     "Return to bookmarks; one of another lane or environment, or that another has replaced, is a `ValueError`."
     if noise is not None: raise ValueError("noise: expected none, since a game's chance cannot be renewed")
-    index, a, out = env._lanes(lanes), snapshots.arrays, env.time_step
+    index, a, out = _lanes(env, lanes), snapshots.arrays, env.time_step
     if snapshots.source != env._source or len(a["lane"]) != len(index) or (a["lane"] != index).any():
         raise ValueError(f"snapshots: expected those of lanes {index.tolist()} of {env._source}, got "
                          f"{a['lane'].tolist()} of {snapshots.source}")
@@ -278,11 +294,15 @@ def _sizes(scenario: Scenario, options: Options) -> dict[str, int]: # axis of `T
     return dict(A=scenario.n_agents, O=obs_size(scenario, options), S=state_size(scenario, options),
                 N=n_actions(scenario, options))
 
-# %% ../../nbs/smac/89_backend.ipynb #59e124ca
+# %% ../../nbs/smac/89_backend.ipynb #1f2e70c0
 class SC2Env:
     "`n_envs` games of StarCraft II, or of what stands in for it, stepped together (a `Simulator`, a context manager)."
 
     snapshot, restore = _snapshot, _restore
+    obs_feature_names = property(lambda env: obs_feature_names(env.scenario, env.options),
+                                 doc="A name for every column of an observation of agent 0.")
+    state_feature_names = property(lambda env: state_feature_names(env.scenario, env.options),
+                                   doc="A name for every column of the state.")
 
     def __init__(
         self,
@@ -351,11 +371,11 @@ class SC2Env:
     def fingerprint(self, lanes: Sequence[int] | None = None) -> list[bytes]:
         "Hash of what each lane's game shows."
         return [found if isinstance(found, bytes) else b"" for found in
-                _call(self, self._lanes(lanes), "fingerprint", {}).values()]
+                _call(self, _lanes(self, lanes), "fingerprint", {}).values()]
 
     def save_replay(self, lane: int = 0) -> None:
         "Write the replay of a lane's game, as upstream does."
-        _call(self, self._lanes([lane]), "save_replay", {})
+        _call(self, _lanes(self, [lane]), "save_replay", {})
 
     def close(self) -> None:
         "End all games."
@@ -365,24 +385,7 @@ class SC2Env:
 
     def __exit__(self, *_: Any) -> None: self.close()
 
-    @property
-    def obs_feature_names(self) -> list[str]:
-        "A name for every column of an observation of agent 0."
-        return obs_feature_names(self.scenario, self.options)
-
-    @property
-    def state_feature_names(self) -> list[str]:
-        "A name for every column of the state."
-        return state_feature_names(self.scenario, self.options)
-
     @cached_property
     def identity(self) -> dict[str, Any]:
         "That of the embedded simulator's battles, which stand for this game: policies go from one to the other."
         return identity(self.scenario, self.options)
-
-    def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray:
-        "Numbers of lanes; one that does not exist is a `ValueError`."
-        index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes, int)
-        if len(index) and not 0 <= index.min() <= index.max() < self.n_envs:
-            raise ValueError(f"lanes: expected numbers from 0 to {self.n_envs - 1}, got {index.tolist()}")
-        return index

@@ -311,7 +311,7 @@ def try_bookmarks(
             return f"the game goes on differently from step {k + 1} on"
     return ""
 
-# %% ../../nbs/smac/87_upstream.ipynb #107c79cd
+# %% ../../nbs/smac/87_upstream.ipynb #d0f9c740
 _ALONE: dict[str, Any] = {"save": save_bookmark, "load": load_bookmark, "try_bookmarks": try_bookmarks}
 
 
@@ -327,13 +327,13 @@ def answer_calls(
     "Answer calls until the other side, or the game, is gone."
     try:
         while True:
-            name, arguments = pipe.recv()
+            number, name, arguments = pipe.recv()
             try:
                 done = _ALONE[name](lane, *arguments) if name in _ALONE else getattr(lane, name)(*arguments)
-                pipe.send((done, None))
+                pipe.send((number, done, None))
             except Exception as e:
                 if _of_the_game(e): raise GameLost(f"{type(e).__name__}: {e}") from e
-                pipe.send((None, f"{type(e).__name__}: {e}"))
+                pipe.send((number, None, f"{type(e).__name__}: {e}"))
     except (EOFError, OSError, GameLost) as e: print(f"ends: {type(e).__name__} {e}", file=sys.stderr, flush=True)
 
 
