@@ -55,10 +55,13 @@ def test_the_order_is_drawn_once_and_for_all(root):
     first, again = (list(itertools.islice(faults.sequence(root, 1), 40)) for _ in range(2))
     assert first == again and len({(f.file, f.line) for f in first}) == 40
     assert first != list(itertools.islice(faults.sequence(root, 2), 40))
-    lines = {r: sum(p.read_text().count("\n") for p in root.glob(f"marl_nb/{r}/*.py")) for r in faults.ROOMS}
-    for n in (10, 40):
-        drawn = Counter(f.room for f in first[:n])
-        assert all(abs(drawn[r] - n * lines[r] / sum(lines.values())) < 1 for r in faults.ROOMS)
+    for seed in (1, 3):
+        rooms, drawn = faults.rooms(seed), list(itertools.islice(faults.sequence(root, seed), 40))
+        lines = {r: sum(p.read_text().count("\n") for p in root.glob(f"marl_nb/{r}/*.py")) for r in rooms}
+        for n in (10, 40):
+            count = Counter(f.room for f in drawn[:n])
+            assert all(abs(count[r] - n * lines[r] / sum(lines.values())) < 1 for r in rooms)
+        assert set(count) == set(rooms) and ("curriculum" in rooms) == (seed == 3)
 
 
 def test_one_line_changes_in_module_and_notebook(root):

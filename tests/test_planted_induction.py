@@ -9,7 +9,7 @@ import pytest
 from marl_nb.induction.game import world_digest
 from marl_nb.induction.memory import Plan, fit_part
 from marl_nb.induction.multigrid import MultiGrid, load
-from marl_nb.induction.slices import Sink
+from marl_nb.induction.slices import Sink, write_states
 from marl_nb.induction.solve import compute_human_policy_prior, compute_robot_policy
 
 
@@ -62,3 +62,9 @@ def test_worlds_that_only_move_differently_are_told_apart():
         return found
 
     assert world_digest(world(False)) == world_digest(world(False)) != world_digest(world(True))
+
+
+def test_states_are_compressed(tmp_path):
+    level = np.repeat(np.arange(1000, dtype=np.uint64), 20)[:, None]
+    write_states(tmp_path / "states.arrow", [level])
+    assert (tmp_path / "states.arrow").stat().st_size < level.nbytes / 10

@@ -47,3 +47,13 @@ def test_upstream_is_installed_by_the_line_of_the_messages(root):
     from marl_nb.smac.sc2 import INSTALL
 
     assert INSTALL in (root / "README.md").read_text()
+
+
+def test_every_chapter_is_named_by_its_series(root):
+    """In the first chapter of the series, or, without one, in the README."""
+    missing = []
+    for series in (p for p in (root / "nbs").iterdir() if any(p.glob("*.ipynb"))):
+        first = next(series.glob("00_*.ipynb"), root / "nbs" / "index.ipynb")
+        text = first.read_text()
+        missing += [str(p.relative_to(root)) for p in series.glob("*.ipynb") if p != first and f"{p.name})" not in text]
+    assert missing == []

@@ -112,11 +112,12 @@ def run(
 def find_groups(
     package: str = "marl_nb",  # where to look
 ) -> dict[str, str]: # group -> module
-    "The series that have a module `bench` with rows, `core` apart; nothing is imported."
+    "The modules `bench` and `PART_bench` of all series but `core`, which has this one; nothing is imported."
     found = importlib.util.find_spec(package)
     places = [] if found is None else found.submodule_search_locations or []
-    series = sorted(file.parent.name for place in places for file in Path(place).glob("*/bench.py"))
-    return {name: f"{package}.{name}.bench" for name in series if name != "core"}  # that one is this module
+    files = sorted(file for place in places for file in Path(place).glob("*/*bench.py") if file.parent.name != "core")
+    named = {f.stem.removesuffix("_bench") if f.stem != "bench" else f.parent.name: f for f in files}
+    return {name: f"{package}.{named[name].parent.name}.{named[name].stem}" for name in sorted(named)}
 
 
 def _rows(group: str, module: str) -> list[Row]:

@@ -166,7 +166,7 @@ def svg(
 def _show(value: Any) -> str:
     "A value of a table as HTML text."
     if value is None or value != value: return ""
-    if isinstance(value, float): return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    if isinstance(value, float): return f"{value + 0.0:.0f}" if value.is_integer() else f"{value:.4g}"  # not -0
     if isinstance(value, Mapping): value = ", ".join(f"{k} = {v}" for k, v in value.items())
     return html.escape(str(value))
 

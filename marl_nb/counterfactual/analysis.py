@@ -19,7 +19,7 @@ import pandas as pd
 from ..core.protocols import Policy, Simulator
 from ..core.stats import benjamini_hochberg
 from .alternatives import Alternatives, alternatives, check_joint, merge
-from .attribution import Attribution
+from .attribution import MOST_AGENTS, Attribution
 from .effects import MODES, Effect, Scores, return_effects, scores, win_effects
 from .rollouts import Roller, RolloutConfig, Rollouts, lookahead, noise_keys
 from .snapshots import Gate, SavedStates, record_episodes
@@ -164,11 +164,12 @@ def analyze(
     config: AnalysisConfig | None = None,  # None: the defaults
     simulator: Simulator | None = None,  # plays the rollouts, an equal one with more lanes; None: `env` itself
     memory: Any = None,  # of the policy at the start, for a critic with a memory; None: the actor's
+    quiet: bool = True,  # no progress bar
 ) -> Analysis: # of every step of every episode
     "Record episodes, pass the A/A gate, play the alternatives of every moment, and say what they would have changed."
     config = AnalysisConfig() if config is None else config
     states = record_episodes(policy, env, config.seed, config.greedy, memory)
-    roller = Roller(policy, env if simulator is None else simulator, states, config.rollout)
+    roller = Roller(policy, env if simulator is None else simulator, states, config.rollout, quiet=quiet)
     return evaluate_points(roller, choose_alternatives(roller, config), config)
 
 # %% ../../nbs/counterfactual/90_analysis.ipynb #f049674e
@@ -230,7 +231,7 @@ def plot_scores(
         ax.fill_between(rows.time, rows[f"{name}_low"], rows[f"{name}_high"], color=colour, alpha=0.2, lw=0)
         ax.plot(rows.time, rows[name], color=colour, label=name)
     sure = rows[rows.q_win <= 0.05]
-    ax.plot(sure.time, np.maximum(sure.risk, sure.regret), "o", color="k", ms=4, label="decisive")
+    if len(sure): ax.plot(sure.time, np.maximum(sure.risk, sure.regret), "o", color="k", ms=4, label="decisive")
     ax.axhline(0, color="k", lw=0.6)
     ax.set(xlabel="time step", ylabel="return", title=f"what was at stake, episode {episode}")
     ax.legend()
@@ -262,6 +263,7 @@ def plot_agents(
     result: Analysis,  # with deviations
     episode: int = 0,  # which
     ax: Any = None,  # matplotlib axes, None: the current ones
+    names: Sequence[str] | None = None,  # A names; None: numbers
 ) -> Any: # the axes
     "Each agent's risk over an episode; grey where it had no alternative of its own."
     import matplotlib.pyplot as plt
@@ -272,7 +274,8 @@ def plot_agents(
     risk = agent_risk(result)[mine].T
     image = ax.imshow(np.maximum(risk, 0), aspect="auto", cmap="Reds", vmin=0, interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="return at stake")
-    ax.set(xlabel="time step", ylabel="agent", yticks=range(len(risk)), title=f"through whom, episode {episode}")
+    ax.set(xlabel="time step", ylabel="agent", title=f"through whom, episode {episode}")
+    ax.set_yticks(range(len(risk)), range(len(risk)) if names is None else names)
     ax.grid(False)
     return ax
 
@@ -303,7 +306,7 @@ def plot_interactions(
     ax: Any = None,  # matplotlib axes, None: the current ones
     names: Sequence[str] | None = None,  # A names; None: numbers
 ) -> Any: # the axes
-    "Agents on a circle, as large as their Shapley values; lines for interactions, dashed where the sign is not sure."
+    "Agents on a circle, as large as their Shapley values; lines for interactions, dotted where the sign is not sure."
     import matplotlib.pyplot as plt
 
     ax, A = plt.gca() if ax is None else ax, len(result.shapley.value)
@@ -314,7 +317,7 @@ def plot_interactions(
     for (i, j), value, low, high in zip(result.pairs, *result.interactions, strict=True):
         ax.plot(x[[i, j]], y[[i, j]], color=colour(value), lw=0.5 + 5 * abs(value) / most,
                 ls="-" if low * high > 0 else ":", zorder=1)
-        if low * high <= 0: continue
+        if low * high <= 0 or A > MOST_AGENTS: continue
         ax.annotate(f"{value:+.2f}", (x[[i, j]].mean(), y[[i, j]].mean()), ha="center", va="center", size=7,
                     bbox={"fc": "w", "ec": "none", "pad": 1, "alpha": 0.8})
     for i, value in enumerate(result.shapley.value):
@@ -340,7 +343,8 @@ def moment_notes(
         order = sorted(range(len(joint) - 1), key=lambda k: -abs(effect.value[i, k]))[:most]
         rows = "".join(
             f"<tr><td>{escape(change_name(name, joint[k + 1], joint[0]))}</td><td>{effect.value[i, k]:+.2f}</td>"
-            f"<td>{effect.low[i, k]:+.2f} to {effect.high[i, k]:+.2f}</td><td>{wins.value[i, k]:+.0%}</td></tr>"
+            f"<td>{effect.low[i, k]:+.2f}&nbsp;to&nbsp;{effect.high[i, k]:+.2f}</td>"
+            f"<td>{wins.value[i, k]:+.0%}</td></tr>"
             for k in order)
         sure = "decisive" if result.q_win[i] <= 0.05 else "not decisive"
         living = np.flatnonzero(result.states.step.alive[i])

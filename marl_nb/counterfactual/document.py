@@ -181,6 +181,14 @@ class SmacCounterfactualAnalyzer(_Analyzer):
 class DecentralizedCounterfactualAnalyzer(_Analyzer):
     "The document's Fix 2: one agent varies, the others do what they did."
 
+    def __init__(self, model: Any, env: Simulator, state_manager: Any = None, n_agents: int | None = None,
+                 n_actions_per_agent: int | None = None, **options: Any):
+        "The document's two numbers are known, others are a `ValueError`; options as of both analysers."
+        super().__init__(model, env, state_manager, **options)
+        for name, given, known in (("n_agents", n_agents, self.n_agents),
+                                   ("n_actions_per_agent", n_actions_per_agent, self.n_actions)):
+            if given not in (None, known): raise ValueError(f"{name}: expected {known}, got {given}")
+
     def perform_counterfactual_rollouts_per_agent(
         self,
         state_dict: dict[str, Any],  # from `state_manager.clone_state`

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ..core.protocols import Memory, Policy, Simulator, TimeStep
+from ..core.resources import progress_bar
 from ..core.seeding import check_seed, lane_keys, splitmix64
 from .alternatives import check_joint
 from marl_nb.counterfactual.snapshots import (
@@ -174,8 +175,9 @@ class Roller:
         states: SavedStates,  # the points
         config: RolloutConfig | None = None,  # None: the document's, 20 steps with discount 0.99, greedy
         gate: Gate | None = None,  # None: make the A/A test now
+        quiet: bool = True,  # no progress bar; there is none in the first two seconds anyway
     ):
-        self.policy, self.simulator, self.states = policy, simulator, states
+        self.policy, self.simulator, self.states, self.quiet = policy, simulator, states, quiet
         self.config = RolloutConfig() if config is None else config
         if self.config.bootstrap and not hasattr(policy, "value"):
             raise ValueError(f"bootstrap: expected a policy with values, got {type(policy).__name__}")
@@ -192,13 +194,16 @@ class Roller:
         "A flat batch of rollouts, in as many rounds as the simulator's lanes need."
         index, actions = check_batch(self.states, index, actions, noise)
         parts, renewed = [], self.simulator.capabilities.reseedable
-        for start in range(0, len(index), self.simulator.n_envs):
-            part = slice(start, start + self.simulator.n_envs)
-            step = restore_lanes(self.simulator, self.states.snapshots[index[part]], noise[part] if renewed else None)
-            memory = take_memory(self.memory, index[part])
-            lanes = play_on(self.policy, self.simulator, step, actions[part], memory, noise[part], self.config)
-            parts.append(lanes)
-            self.steps, self.restores = self.steps + int(lanes.lengths.sum()), self.restores + len(lanes.lengths)
+        with progress_bar("rollouts", len(index), "rollout", self.quiet) as bar:
+            for start in range(0, len(index), self.simulator.n_envs):
+                part = slice(start, start + self.simulator.n_envs)
+                saved, keys = self.states.snapshots[index[part]], noise[part]
+                step = restore_lanes(self.simulator, saved, keys if renewed else None)
+                memory = take_memory(self.memory, index[part])
+                lanes = play_on(self.policy, self.simulator, step, actions[part], memory, keys, self.config)
+                parts.append(lanes)
+                self.steps, self.restores = self.steps + int(lanes.lengths.sum()), self.restores + len(lanes.lengths)
+                bar.update(len(keys))
         joined = Lanes(*map(np.concatenate, zip(*parts, strict=True)))
         return joined._replace(returns=joined.returns + joined.tail)
 

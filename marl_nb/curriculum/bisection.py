@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAWS', 'Key', 'CHANGE', 'Arm', 'HALF', 'Training', 'Move', 'layer_name', 'moves', 'mixed', 'Effect', 'sign_p',
-           'effects', 'adjusted', 'episode_length', 'cut_off', 'Lab', 'Flip', 'Bisection', 'replayed', 'bisect',
+           'effects', 'adjusted', 'episode_length', 'was_truncated', 'Lab', 'Flip', 'Bisection', 'replayed', 'bisect',
            'changed_keys', 'shown', 'explained', 'excluded', 'verdict', 'finding', 'ddmin', 'brings_change', 'together',
            'check_bisection', 'unplayable', 'whole', 'held_by', 'undeclared', 'carriers', 'declared_as_held',
            'check_held', 'seeds_effect', 'check_training']
@@ -132,14 +132,14 @@ def episode_length(
     return episodes.length.astype(float)
 
 
-def cut_off(
+def was_truncated(
     episodes: Episodes,  # any
 ) -> np.ndarray: # [K, E] 0 or 1
-    "Whether an episode was cut off."
+    "Whether an episode was truncated."
     return episodes.truncated.astype(float)
 
 
-LAWS: Mapping[str, Measure] = {"length": episode_length, "cut off": cut_off}  # watched too, whatever the measures are
+LAWS: Mapping[str, Measure] = {"length": episode_length, "truncated": was_truncated}  # watched too, beside any measures
 Key = tuple[str, str]  # name of the policy, name of the measure
 
 # %% ../../nbs/curriculum/68_bisection.ipynb #7ce9b4b2
@@ -164,7 +164,7 @@ class Lab:
         self.keys: list[Key] = [(p, m) for m in self.measures for p in policies(old, new)]
         self.all, self.none = frozenset(m.name for m in self.moves), frozenset[str]()
         self.steps = 0
-        self._seen: dict[tuple[frozenset[str], int], np.ndarray] = {}
+        self._seen: dict[tuple[frozenset[str], int, str, int], np.ndarray] = {}  # moves, round, policy, ordinal
 
     def side(
         self,
@@ -178,18 +178,20 @@ class Lab:
         taken: frozenset[str],  # names of moves
         round: int,  # which
         side: Side | None = None,  # in place of the one the moves make; `taken` is then only its name
-    ) -> np.ndarray: # [keys, lanes]
+        policy: str = "",  # the only one to play; "": all
+    ) -> np.ndarray: # [keys of the policies played, lanes]
         "One number for each key and episode; errors of the environment pass through."
-        if (taken, round) not in self._seen:
-            seed = child_seed(self.seed, "round", round) % 2**31
-            rows: dict[Key, np.ndarray] = {}
-            for name, policy in policies(self.old, self.new, seed=seed).items():
-                e = probe(side or self.side(taken), seed, self.lanes, ordinals=1 if self.ordinal == 1 else 3,
-                          policy=policy, horizon=self.horizon)
-                self.steps += e.steps * e.returns.shape[-1]
-                rows |= {(name, m): f(e)[self.ordinal - 1 :].mean(0) for m, f in self.measures.items()}
-            self._seen[taken, round] = np.array([rows[k] for k in self.keys], float)
-        return self._seen[taken, round]
+        seed = child_seed(self.seed, "round", round) % 2**31
+        for name, acts in policies(self.old, self.new, seed=seed).items():
+            if policy not in ("", name) or (taken, round, name, self.ordinal) in self._seen: continue
+            e = probe(side or self.side(taken), seed, self.lanes, ordinals=1 if self.ordinal == 1 else 3,
+                      policy=acts, horizon=self.horizon)
+            self.steps += e.steps * e.returns.shape[-1]
+            all_of = np.array([f(e) for f in self.measures.values()], float)  # [measures, ordinals, lanes]
+            self._seen[taken, round, name, 1] = all_of[:, 0]
+            self._seen[taken, round, name, self.ordinal] = all_of[:, self.ordinal - 1 :].mean(1)
+        at = {m: i for i, m in enumerate(self.measures)}
+        return np.array([self._seen[taken, round, p, self.ordinal][at[m]] for p, m in self.keys if policy in ("", p)])
 
     def late(self) -> bool:
         "Whether the time is up."
@@ -200,9 +202,14 @@ class Lab:
         a: frozenset[str],  # moves of one arm
         b: frozenset[str],  # moves of the other
         rounds: int,  # how many
-    ) -> np.ndarray: # [keys, rounds * lanes] `b` minus `a`, pair by pair
+        policy: str = "",  # the only one to play; "": all
+    ) -> np.ndarray: # [keys, rounds * lanes] `b` minus `a`, pair by pair; 0 where nothing was played
         "Paired differences of two set-ups."
-        return np.concatenate([self.samples(b, r) - self.samples(a, r) for r in range(rounds)], 1)
+        d = np.zeros((len(self.keys), rounds * self.lanes))
+        played = [policy in ("", p) for p, _ in self.keys]
+        each = [self.samples(b, r, policy=policy) - self.samples(a, r, policy=policy) for r in range(rounds)]
+        d[played] = np.concatenate(each, 1)
+        return d
 
 # %% ../../nbs/curriculum/68_bisection.ipynb #942bfbcd
 class Flip(NamedTuple):
@@ -249,12 +256,13 @@ def bisect(
     "Measure every move from both ends, all of it sequentially."
     seen, arms = _arms(lab)
     broken = {n: text for n, texts in seen.items() for text in texts if text.startswith("error")}
+    idle = {n for n, texts in seen.items() if not any(texts)}
     d: dict[Arm, np.ndarray] = {}
     undecided, p = set(arms), {}
     for look in range(1, looks + 1):
-        for arm in sorted(undecided, key=str):
+        for arm in sorted(undecided, key=lambda arm: (arm[0] != CHANGE, arm[1], arm[0])):  # the old end first
             if d and lab.late(): break
-            try: d[arm] = lab.difference(*arms[arm], look)
+            try: d[arm] = lab.difference(*arms[arm], look, "random" if arm[0] in idle else "")
             except Exception as e:
                 if arm[0] == CHANGE: raise ValueError(f"new: cannot be played ({type(e).__name__}: {e})") from e
                 broken[arm[0]] = f"error: {type(e).__name__}: {e}"
@@ -364,16 +372,16 @@ def finding(
     word, k = verdict(b, flip, alpha)
     value = f"{flip.move.old!r} -> {flip.move.new!r}" if flip.move.name != "factory" else "code exchanged"
     name = flip.move.name
-    if flip.error or not (flip.old_end and flip.new_end):
+    if flip.error or not flip.old_end:
         error = flip.error or f"changes {flip.seen or 'nothing'} in a short replay; no time to play it"
         return Finding("bisection", name, word, "replay", None, None, "", None, f"{value}: {error}")
-    ends = [end[k] for end in (flip.old_end, flip.new_end)]
-    best = max(ends, key=lambda e: abs(e.value))
+    ends = {name: end[k] for name, end in (("old", flip.old_end), ("new", flip.new_end)) if end}
+    best = max(ends.values(), key=lambda e: abs(e.value))
     idle = all(e.low == e.high == 0 for end in (flip.old_end, flip.new_end) for e in end)
     policy, measure = b.keys[k]
     text = f"{value}: changes {flip.seen or 'nothing'} in a short replay; {measure} under the {policy} policy "
     text += "the same in all" if idle else (
-        f"{ends[0].value:+.3g} from the old end, {ends[1].value:+.3g} from the new end, of {b.change[k].value:+.3g} "
+        ", ".join(f"{e.value:+.3g} from the {name} end" for name, e in ends.items()) + f", of {b.change[k].value:+.3g} "
         f"(null control {b.null[k].value:+.2g}), adjusted p {flip.p[k]:.2g},")
     return Finding("bisection", name, word, "replay" if idle else "probe", best.value, (best.low, best.high), measure,
                    None, f"{text} {best.n} pairs of episodes")

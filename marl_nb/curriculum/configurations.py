@@ -171,11 +171,14 @@ def tape_actions(
     seed: int,  # of the tape
     t: int,  # time step
 ) -> np.ndarray: # [E, A, parts]
-    "Random actions from a tape; where the world says which are available, one of those."
+    "Random actions from a tape; where the world says what is available, or which `arguments` there are, one of those."
     u = uniforms(lane_keys(seed, t, world.n_envs), world.n_agents * len(world.action_sizes))
     u = u.reshape(world.n_envs, world.n_agents, -1)
-    available = getattr(world, "available_actions", None)
-    if available is None or len(world.action_sizes) > 1: return (u * np.array(world.action_sizes)).astype(np.int64)
+    available, arguments = getattr(world, "available_actions", None), getattr(world, "arguments", None)
+    if available is None or len(world.action_sizes) > 1:
+        actions = (u * np.array(world.action_sizes)).astype(np.int64)
+        if arguments is not None: actions[..., 1] = u[..., 1] * np.array(arguments)[actions[..., 0]]
+        return actions
     chosen = np.floor(u * available.sum(-1, keepdims=True)).astype(np.int64)  # the how-manieth of those available
     return (np.cumsum(available, -1) <= chosen).sum(-1, keepdims=True).clip(max=world.action_sizes[0] - 1)
 

@@ -182,15 +182,17 @@ def scheduling_cost(
     "How the time of `get_task` grows with the pool."
     if largest < 256 or repeats < 1:
         raise ValueError(f"largest, repeats: expected at least 256 and 1, got {largest}, {repeats}")
-    sizes, fastest = [64], [_fastest_draw(make(64), generator, repeats, clock)]
+    sizes, fastest = [64], [_draw_seconds(make, generator, 64, repeats, clock)]
     while len(sizes) < 2 or (4 * sizes[-1] <= largest and fastest[-1] < enough):
         sizes.append(4 * sizes[-1])
-        fastest.append(_fastest_draw(make(sizes[-1]), generator, repeats, clock))
+        fastest.append(_draw_seconds(make, generator, sizes[-1], repeats, clock))
     return Cost(tuple(sizes), tuple(fastest), float(np.log(fastest[-1] / fastest[-2]) / np.log(4)))
 
 
-def _fastest_draw(sampler: Sampler, generator: TaskGenerator, repeats: int, clock: Callable[[], float]) -> float: # s
+def _draw_seconds(make: Callable[[int], Sampler], generator: TaskGenerator, size: int, repeats: int = 3,
+                  clock: Callable[[], float] = time.thread_time) -> float: # s
     "The fastest of some draws from a full pool whose tasks were all completed six times."
+    sampler = make(size)
     for n in range(6):
         for slot in range(sampler.size): sampler.update(slot, (n + slot) % 3 / 2)
     pool, times = Curriculum(generator, sampler), []
@@ -243,6 +245,7 @@ def sampler_flaws(
     scores: Sequence[float] = (),  # of completed tasks, to see what a clip would hide
     largest: int = 16_384,  # pool whose draws are timed
     steepest: float = 1.5,  # exponent of the time over the pool size that is still allowed
+    like: Callable[[int], Sampler] | None = None,  # another sampler: what it costs, twice over, is allowed too
 ) -> dict[str, str]: # what -> what is wrong
     "What is wrong with a sampler by itself."
     wrong, seen, loud = {}, sensitivity(make), sensitivity(make, scale=15.0)
@@ -254,9 +257,9 @@ def sampler_flaws(
         wrong["curriculum.clip"] = (
             f"with rewards of 15 instead of 1 the mass of what is being learnt falls from {seen.improving:.3f} to "
             f"{loud.improving:.3f}; {100 * clipped_share(scores):.0f} % of the scores are beyond 0 to 1")
-    costs = [scheduling_cost(make, generator, largest)]
-    if costs[0].slope > steepest: costs.append(scheduling_cost(make, generator, largest))  # a busy machine is no proof
-    if (cost := min(costs, key=lambda c: c.slope)).slope > steepest:
+    cost = scheduling_cost(make, generator, largest)
+    allowed = 0.0 if like is None or cost.slope <= steepest else 2 * _draw_seconds(like, generator, cost.sizes[-1])
+    if cost.slope > steepest and cost.seconds[-1] > allowed:
         wrong["curriculum.scheduling"] = (
             f"the cost of a draw grows with the pool size to the power {cost.slope:.2f}: "
             f"{1e3 * cost.seconds[-1]:.3g} ms for {cost.sizes[-1]} tasks")
@@ -276,7 +279,9 @@ def check_credit(
         logs = logs() if callable(logs) else logs or []
         scores = [score for log in logs for _, score in log.completions]
         flaws = credit_flaws(logs, alpha) if logs else {}
-        if make is not None and logs: flaws |= sampler_flaws(make, logs[0].generator, scores, largest)
+        if make is not None and logs:
+            like = old.records.get("sampler") if side is new else None
+            flaws |= sampler_flaws(make, logs[0].generator, scores, largest, like=like)
         found.append(flaws)
         episodes = sum(len(log.episodes) for log in logs)
     before, after = found

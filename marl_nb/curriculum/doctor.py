@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Check', 'CHECKS', 'SHARES', 'NAMES', 'STRENGTH', 'SPEED', 'CODE', 'RERUN', 'COLOURS', 'run_check', 'training_size',
-           'first_episodes', 'Row', 'is_shared', 'merged', 'place', 'rank', 'Diagnosis', 'derived', 'traced',
-           'relative_loss', 'diagnose', 'plot_effects', 'verdict_text', 'write_diagnosis']
+           'first_episodes', 'Row', 'is_shared', 'merged', 'place', 'attributed', 'rank', 'Diagnosis', 'derived',
+           'traced', 'relative_loss', 'diagnose', 'plot_effects', 'verdict_text', 'write_diagnosis']
 
 # %% ../../nbs/curriculum/85_doctor.ipynb #4e15f0f4
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from marl_nb.curriculum.bisection import (
     check_training,
     mixed,
     moves,
+    undeclared,
 )
 from .bootstrapping import check_bootstrapping
 from marl_nb.curriculum.configurations import (
@@ -43,7 +45,7 @@ from .credit import check_credit
 from .encoding import check_encoding, check_remapping, check_resets
 from .episodes import check_episodes, early_share, settles
 from .layers import check_layers, check_throughput
-from .probes import MEASURES, Measure, probe
+from .probes import MEASURES, Measure, policies, probe
 from .reward import can_be_root, check_availability, check_reachability
 from .sides import TIERS, Finding, Side, takes
 from .trainers import check_trainers
@@ -54,7 +56,7 @@ Check = Callable[..., list[Finding]]  # (old, new, **options) -> findings
 
 CHECKS: tuple[Check, ...] = (
     check_configuration, check_round_trip, check_trainers, check_bootstrapping, check_units, check_encoding,
-    check_remapping, check_credit, check_resets, check_layers, check_throughput, check_purity,
+    check_remapping, check_credit, check_resets, check_throughput, check_layers, check_purity,
     check_reachability, check_held, check_bisection,
     check_episodes, check_availability, check_knobs)
 SHARES = {check_bisection: 0.6, check_held: 0.4, check_purity: 0.1, check_knobs: 0.5}  # of the time that is left
@@ -98,11 +100,12 @@ def first_episodes(
     until: float,  # `time.process_time()` at which to be done
 ) -> list[Finding]: # what a bisection of first episodes shows and that of second ones does not
     "Bisect first episodes, and bound what they can have done."
-    seen = [probe(s, options["seed"], 16, ordinals=2, horizon=options["horizon"]) for s in (old, new)]
-    share = early_share([1], seen, options.get("training_steps"), options.get("training_lanes"))
+    share = early_share([1], options["seen"], options.get("training_steps"), options.get("training_lanes"))
+    lab = copy.copy(options["lab"])
+    lab.ordinal = 1
     sure = {f.difference for f in later if f.verdict in ("cause", "contributor")}
     found = []
-    for f in run_check(check_bisection, old, new, {**options, "ordinal": 1, "lab": None}, until):
+    for f in run_check(check_bisection, old, new, {**options, "ordinal": 1, "lab": lab}, until):
         if f.difference in sure or f.verdict not in ("cause", "contributor") or not f.difference: continue
         part = "an unknown share" if share is None else f"{share:.2g}"
         text = f"in first episodes alone ({part} of all agent steps): {f.evidence}"
@@ -174,17 +177,24 @@ def place(
             -abs(row.effect or 0.0))
 
 
+def attributed(
+    findings: Sequence[Finding],  # of all checks
+) -> list[Finding]: # the same, the cost of wrappers as a part of the speed of the step
+    "What wrappers cost explains a slower step; where the step is not slower, they cost nothing that is missed."
+    step = next((f for f in findings if f.check == "throughput" and f.verdict != "untested"), None)
+    return [f._replace(difference=step.difference, verdict=step.verdict)
+            if step and (f.check, f.difference) == ("layers", "layers") else f for f in findings]
+
+
 def rank(
     findings: Sequence[Finding],  # of all checks
     measures: Mapping[str, Measure] = MEASURES,  # name -> one number an episode; the most important first
     loss: float = 0.0,  # observed, as a share of the range of the measure; 0: unknown
 ) -> list[Row]: # the most likely one first
     "One row for every difference, ranked."
-    carried = {f.unit for f in findings if f.difference == CODE and f.verdict == "cause"} & set(LAWS)
     groups: dict[str, list[Finding]] = {}
     for f in findings:
         if not f.difference and f.verdict in ("untested", "ruled out"): continue  # about the pair as a whole
-        if f.check == "episodes" and f.difference in carried: f = f._replace(verdict="cause")
         groups.setdefault(f.difference or f.check, []).append(f)
     rows = {name: merged(group, loss) for name, group in groups.items()}
     names = [*measures, *LAWS]
@@ -251,21 +261,28 @@ def traced(
     options: Mapping[str, Any],  # of the checks
     until: float,  # `time.process_time()` at which to be done
 ) -> list[Finding]: # the same; flaws of the new side say which move brings them
-    "Put single moves into the old side, and see which of them brings a flaw of the new one."
+    "Put single moves into the old side, and see which brings a flaw, or another law of the episodes' ends."
     idle = {f.difference for f in findings if (f.check, f.verdict, f.tier) == ("bisection", "ruled out", "replay")}
     names = [m.name for m in moves(old, new) if m.name not in idle]
     wrong = [f for f in findings if f.check in RERUN and f.verdict in ("cause", "defect") and not is_shared(f)
              and not f.evidence.startswith("old:") and f.difference not in names]
+    laws = [] if any(f.check == "episodes" for f in wrong) else [  # a flawed end explains the lengths
+        f for f in findings if f.check == "episodes" and f.difference in LAWS and f.dose is None]
+    wrong += laws
     source = {(f.check, f.difference): list(names) if len(names) == 1 else [] for f in wrong}
     for name in names if len(names) > 1 else ():
         for check in dict.fromkeys(f.check for f in wrong):
             if time.process_time() > until: break
             again = run_check(RERUN[check], old, mixed(old, new, {name}), {**options, "fresh": False}, until)
             for f in again:
-                if (check, f.difference) in source and not is_shared(f) and f.verdict in ("cause", "defect"):
+                if (check, f.difference) in source and not is_shared(f) and f.verdict != "ruled out":
                     source[check, f.difference].append(name)
     said = {key: f"; it comes with {', '.join(by)}" for key, by in source.items() if by}
-    return [f._replace(evidence=f.evidence + said.get((f.check, f.difference), "")) for f in findings]
+    causes = {f.difference for f in findings if f.verdict == "cause"}
+    by_code = {f.difference for f in laws if source[f.check, f.difference] == [CODE] and CODE in causes}
+    return [f._replace(evidence=f.evidence + said.get((f.check, f.difference), ""),
+                       verdict="cause" if f.check == "episodes" and f.difference in by_code else f.verdict)
+            for f in findings]
 
 
 def relative_loss(
@@ -311,7 +328,7 @@ def diagnose(
             now += first_episodes(old, new, now, options, until)
         found += now
         spent[getattr(check, "__name__", "check").removeprefix("check_")] = time.process_time() - began
-    found = traced(old, new, derived(old, new, found), options, until)
+    found = traced(old, new, derived(old, new, attributed(found)), options, until)
     if train is not None:
         ruled_out = {f.difference for f in found if f.check == "bisection" and f.verdict == "ruled out"}
         names = [m.name for m in moves(old, new) if m.name not in ruled_out]
@@ -325,12 +342,14 @@ def _scale(old: Side, new: Side, horizon: int, seconds: float, seed: int) -> dic
     began = time.process_time()
     until = lambda: time.process_time() + seconds / 10
     try: seen = [probe(s, seed, 16, ordinals=2, horizon=horizon, until=until()) for s in (old, new)]
-    except Exception: return {"lanes": 32, "ordinal": 1, "scale": 1.0}
-    each = (time.process_time() - began) / 4  # of 16 lanes and one episode
-    lanes = int(np.clip(seconds / 60 / max(each, 1e-9) * 16, 16, 32))
+    except Exception: return {"lanes": 32, "ordinal": 1, "scale": 1.0, "seen": []}
+    each = (time.process_time() - began) / 64  # of one lane and one episode
     settled = all(settles(e) for e in seen if e.finished.all())
+    sides = 2 * len(moves(old, new)) + len(undeclared(old, new)) + 2  # to be played in the first round
+    episodes = sides * len(policies(old, new)) * (1 if settled else 3)
+    lanes = int(np.clip(seconds / 4 / max(each * episodes, 1e-9), 16, 32))
     scale = max(float(np.abs(e.returns.mean())) for e in seen)
-    return {"lanes": lanes, "ordinal": 1 if settled else 2, "scale": scale}
+    return {"lanes": lanes, "ordinal": 1 if settled else 2, "scale": scale, "seen": seen}
 
 # %% ../../nbs/curriculum/85_doctor.ipynb #edda63cd
 COLOURS = {"cause": "#c0392b", "contributor": "#d68910", "defect": "#8e44ad", "untested": "#7f8c8d",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import ks_2samp
+from scipy.stats import binom, ks_2samp
 
 from ..core.seeding import stream
 from ..core.stats import holm
@@ -45,7 +45,7 @@ def touched(
     alpha: float = 0.01,  # for all ordinals and quantities together
 ) -> dict[int, dict[str, tuple[float, float, float]]]: # ordinal from 1 -> what differs: mean of old, of new, p
     "In which ordinals lengths, ends or returns differ."
-    both = [{"length": e.length, "cut off": e.truncated.astype(float), "return": mean_return(e)} for e in (old, new)]
+    both = [{"length": e.length, "truncated": e.truncated.astype(float), "return": mean_return(e)} for e in (old, new)]
     names = [(k, q) for k in range(len(old.length)) for q in both[0]]
     p = np.array([ks_2samp(both[0][q][k], both[1][q][k], method="exact").pvalue for k, q in names])
     found: dict[int, dict[str, tuple[float, float, float]]] = {}
@@ -85,18 +85,21 @@ def end_flaws(
     enough: int = 24,  # ends, after which it stops
 ) -> dict[str, str]: # flaw -> evidence
     "Flaws in how episodes end and begin."
-    world, found, ends, doubles, both = build(side, lanes), {}, 0, 0, 0
+    world, found, lengths, both = build(side, lanes), {}, [], 0
     now = world.reset(seed)
-    first, before = np.array(now.obs), np.zeros(lanes, bool)
+    first, since, row, longest = np.array(now.obs), np.zeros(lanes, int), np.zeros(lanes, int), 0
     for t in range(steps):
         now = world.step(tape_actions(world, seed, t))
         done = now.terminated | now.truncated
-        ends, doubles = ends + done.sum(), doubles + (done & before).sum()
-        both += (now.terminated & now.truncated).sum()
-        before = np.array(done)
-        if ends >= enough: break
-    if doubles: found["double end"] = f"{doubles} of {ends} ends came directly after another"
-    if both > ends / 2: found["two kinds of end"] = f"{both} of {ends} ends were terminal and truncated at once"
+        since, row, both = since + 1, np.where(done, row + 1, 0), both + (now.terminated & now.truncated).sum()
+        lengths, longest = lengths + since[done].tolist(), max(longest, int(row.max()))
+        since[done] = 0
+        if len(lengths) >= enough: break
+    short = [lengths.count(n) for n in (1, 2)]
+    if longest > 1 and binom.sf(short[0] - 1, sum(short), 0.5) <= 0.01:
+        name = "double end" if longest == 2 else "flags not cleared"
+        found[name] = f"{short[0]} of {len(lengths)} ends came directly after another, up to {longest} in a row"
+    if both > len(lengths) / 2: found["two kinds of end"] = f"{both} of {len(lengths)} ends were terminal and truncated"
     now = world.reset(seed)
     if np.any(now.reward) or now.terminated.any() or now.truncated.any():
         found["left after reset"] = f"reset returned what the last step left (reward {np.abs(now.reward).max():g})"
@@ -138,13 +141,13 @@ def check_episodes(
         found.append(Finding("episodes", name, "defect", "replay", None, None, "", dose, f"{where}: {text}"))
     seen = [probe(s, seed, lanes, ordinals=ordinals, horizon=horizon) for s in (old, new)]
     differ = touched(seen[0], seen[1], alpha / 2)
-    for q in ("length", "cut off"):
+    for q, what in (("length", "length"), ("truncated", "truncated share")):
         at = [k for k in differ if q in differ[k]]
         if not at: continue
         share = early_share(at, seen, training_steps, training_lanes)
         a, b, p = differ[at[0]][q]
         tail = "" if share is None else f"; {share:.2%} of all agent steps lie in these"
-        text = f"{q} of episodes {', '.join(map(str, at))}: mean {a:.4g} (old), {b:.4g} (new), p {p:.2g}{tail}"
+        text = f"{what} of episodes {', '.join(map(str, at))}: mean {a:.4g} (old), {b:.4g} (new), p {p:.2g}{tail}"
         dose = None if share is None else dose_bound(share, 1, 1.0)
         unit = "steps" if q == "length" else "share"
         found.append(Finding("episodes", q, "untested", "probe", b - a, None, unit, dose, text))

@@ -8,7 +8,7 @@ __all__ = ['GROUPED', 'EASY', 'CHANGES', 'default_values', 'Declared', 'compiled
 
 # %% ../../nbs/curriculum/86_incident.ipynb #2179d8dc
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ class System(Lanes):
         lanes: list[SingleLane],  # the arenas inside them
     ):
         super().__init__(envs, lanes[0].action_sizes)
-        self._lanes = lanes
+        self._lanes, self.arguments = lanes, lanes[0].world.arguments
 
     def effective_config(self) -> dict[str, Any]:
         "What the first lane's engine holds."
@@ -103,9 +103,12 @@ class System(Lanes):
         return {name: np.concatenate([c[name] for c in each]) for name in each[0]}
 
 
-def arena_lane(n_envs: int, **values: Any) -> Arena:
-    "An arena of a complete mapping."
-    return Arena(arena_config(values), n_envs, threads=1)
+def arena_lane(
+    config: ArenaConfig,  # that the first task has
+) -> Callable[..., Arena]: # a factory that takes a complete mapping
+    "Build arenas; the mapping of the first task is not read anew for every lane."
+    values = to_dict(config)
+    return lambda n_envs, **asked: Arena(config if asked == values else arena_config(asked), n_envs, threads=1)
 
 
 def _desync(lane: SingleLane, declared: Declared, variant: str, worker: int) -> Any:
@@ -120,8 +123,8 @@ def old_system(
 ) -> System:
     "Compiles what was declared; the desynchronisation is dead code."
     declared = Declared.of(options)
-    values = to_dict(compiled(declared))
-    lanes = [SingleLane(arena_lane, values, seed=e) for e in range(n_envs)]
+    config = compiled(declared)
+    lanes = [SingleLane(arena_lane(config), to_dict(config), seed=e) for e in range(n_envs)]
     return System([_desync(lane, declared, "coded", e) for e, lane in enumerate(lanes)], lanes)
 
 
@@ -131,11 +134,11 @@ def new_system(
 ) -> System:
     "Stores the task and reads it back; wrapper with its defects; the first episode is cut."
     declared = Declared.load(Declared.of(options).dump())
-    values = to_dict(compiled(declared))
-    lanes: list[SingleLane] = []
+    config, lanes = compiled(declared), list[SingleLane]()
+    values, make = to_dict(config), arena_lane(config)
 
-    def lane(config: dict) -> Any:
-        lanes.append(SingleLane(arena_lane, config, seed=len(lanes)))
+    def lane(asked: dict) -> Any:
+        lanes.append(SingleLane(make, asked, seed=len(lanes)))
         return _desync(lanes[-1], declared, "truncating", len(lanes))
 
     curricula = [Curriculum(SingleTask(values), DiscreteRandom(1), worker=e) for e in range(n_envs)]

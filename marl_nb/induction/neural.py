@@ -23,12 +23,13 @@ import torch
 from torch import nn
 
 from ..core.files import read_tensors, write_tensors
+from ..core.resources import progress_bar
 from ..core.seeding import check_seed, stream, torch_generator
 from .backup import HumanPhase, Phase, RobotPhase, Scratch
 from .game import Game, GoalSource, HumanModel, RobotModel, unlisted_game, world_digest
 from .multigrid import MultiGrid, look, unpack
 from .slices import model_of, parameters
-from .states import distinct, keys, local_edges, progress
+from .states import distinct, keys, local_edges
 from .store import RobotSolution
 from .sweep import PART, Block, Front, backup_part, sweep
 from .worlds import Goal, TableWorld, World
@@ -604,7 +605,7 @@ def solve_neural(
     solution = untrained(world, human_agent_indices, possible_goals, max_steps, human, robot, config, seed, features)
     steps, config, where = solution.max_steps, solution.config, None if folder is None else Path(folder)
     if where is not None: where.mkdir(parents=True, exist_ok=True)
-    with progress("networks", config.rounds * steps, "level", quiet) as bar:
+    with progress_bar("networks", config.rounds * steps, "level", quiet) as bar:
         def told(loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.resources import progress_bar
 from .backup import HumanPhase, RobotPhase
 from marl_nb.induction.game import (
     Conventions,
@@ -23,7 +24,7 @@ from marl_nb.induction.game import (
     validate_coverage,
 )
 from .memory import MemoryMonitor, plan_game
-from .states import horizon_of, progress
+from .states import horizon_of
 from .store import HumanPolicyPrior, MemoryStore, RobotSolution
 from .sweep import PART, Levels, LevelStore, sweep
 from .worlds import World, walk
@@ -37,7 +38,7 @@ def _run(name: str, levels: Levels, store: LevelStore, done: int | None, quiet: 
     "A sweep with a bar."
     space = levels.game.space
     from_step = space.max_steps if done is None else done
-    with progress(name, int(space.sizes[:from_step].sum()), "state", quiet) as bar:
+    with progress_bar(name, int(space.sizes[:from_step].sum()), "state", quiet) as bar:
         sweep(levels, store, from_step, check, bar.update)
 
 # %% ../../nbs/induction/55_solve.ipynb #3b9b8af8

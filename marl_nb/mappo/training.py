@@ -26,7 +26,7 @@ import torch
 from ..core.config import to_dict
 from ..core.files import read_json, read_tensors, write_json, write_tensors
 from ..core.protocols import Action, Simulator, Snapshots, TimeStep
-from ..core.resources import Profile, gpu, memory
+from ..core.resources import Profile, gpu, memory, progress_bar
 from ..core.seeding import child_seed, lane_keys
 from .config import MAPPOConfig
 from .contract import Algorithm, Team, Trained, join_parts, split_parts
@@ -345,17 +345,6 @@ class TrainResult:
         return sample_efficiency(self.evaluations)
 
 # %% ../../nbs/mappo/80_training.ipynb #35cbdec8
-def _bar(name: str, total: int, done: int, shown: bool) -> Any:
-    "A progress bar for a terminal, a notebook or a log file."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm warns where a notebook has no ipywidgets and falls back to text
-        from tqdm.auto import tqdm
-
-    live = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=total, initial=done, unit="step", unit_scale=True, desc=name, disable=not shown,
-                mininterval=0.2 if live else 10.0, ncols=None if live else 120)
-
-
 def _finished(trainer: Trainer) -> bool:
     "Whether all steps are played, or the last evaluations were all above the rate to stop at."
     c = trainer.config
@@ -429,7 +418,7 @@ def train(
     folder = None if out is None else Path(out)
     about = {} if folder is None else _open(trainer, folder, resume)
     with (Logs(trainer.rows, folder, log_to, about) as logs, notice_signals(*signals) as noticed,
-          _bar(trainer.algorithm.name, config.total_steps, trainer.env_steps, progress) as bar):
+          progress_bar(trainer.algorithm.name, config.total_steps, "step", not progress, trainer.env_steps, 0) as bar):
         while not _finished(trainer) and not noticed:
             steps, episodes, every = trainer.env_steps, trainer.episodes, config.checkpoint_episodes
             bar.set_postfix_str(_iterate(trainer, logs), refresh=False)

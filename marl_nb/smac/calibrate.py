@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
-from tqdm.auto import tqdm
 
 import marl_nb
 from ..core.files import read_json, write_json
+from ..core.resources import progress_bar
 from . import sc2, scenarios
 from .smac_api import DRAWN_TYPES, ENEMY_TYPES
 from .smac_env import ABILITIES
@@ -899,7 +899,8 @@ def calibrate(
 
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown: raise ValueError(f"only: expected some of {', '.join(EXPERIMENTS)}, got {', '.join(unknown)}")
-    with tqdm(total=len(names), disable=not progress, unit="experiment") as bar, found_game(seed) as (game, about):
+    bar = progress_bar("calibrate", len(names), "experiment", quiet=not progress)
+    with bar, found_game(seed) as (game, about):
         def show(name: str) -> None:
             bar.set_description(name)
             bar.update(1)
