@@ -85,11 +85,12 @@ def taken(port: int) -> bool:
     with socket.socket() as s: return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def training(lanes: int, seconds: float, every: float, server: bool) -> dict:
+def training(lanes: int, seconds: float, every: float, spares: int, server: bool) -> dict:
     """Train MAPPO while lanes are killed; what it did, and what is left."""
     stop, killed, folder = threading.Event(), list[str](), tempfile.mkdtemp(prefix="marl-nb-pool-")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
-    with contextlib.nullcontext() if server else standin(fast=True): env = make("3m", lanes, "sc2", seed=1)
+    with contextlib.nullcontext() if server else standin(fast=True):
+        env = make("3m", lanes, "sc2", seed=1, spares=spares)
     clock, start = Clock(seconds), time.monotonic()
     thread = threading.Thread(target=killer, args=(env, every, stop, killed), daemon=True)
     thread.start()
@@ -101,7 +102,7 @@ def training(lanes: int, seconds: float, every: float, server: bool) -> dict:
     thread.join()
     children = psutil.Process().children(recursive=True)
     env.close()
-    return {"lanes": lanes, "seconds": round(time.monotonic() - start, 1),
+    return {"lanes": lanes, "spares": spares, "seconds": round(time.monotonic() - start, 1),
             "killed": {k: killed.count(k) for k in sorted(set(killed))},
             "env_steps": clock.steps, "episodes": clock.ended, "lost_episodes": int(env.lost_episodes.sum()),
             "restarts": int(env.restarts.sum()), "checkpoint": "checkpoint.safetensors" in kept,
@@ -150,10 +151,10 @@ def launches(count: int, ways: tuple[str, ...] = WAYS) -> dict:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["training", "launches"])
-    for name, default in (("lanes", 8), ("seconds", 120.0), ("every", 5.0), ("count", 200)):
+    for name, default in (("lanes", 8), ("seconds", 120.0), ("every", 5.0), ("spares", 3), ("count", 200)):
         parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--server", action="store_true")
     args = parser.parse_args()
     if args.what == "launches": done = launches(args.count)
-    else: done = training(args.lanes, args.seconds, args.every, args.server)
+    else: done = training(args.lanes, args.seconds, args.every, args.spares, args.server)
     print(json.dumps(done), flush=True)

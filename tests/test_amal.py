@@ -11,9 +11,11 @@ import pytest
 from marl_nb import smac
 from marl_nb.amal.amal import train
 from marl_nb.amal.config import AMALConfig
+from marl_nb.core.config import to_dict
 from marl_nb.core.files import read_tensors
 from marl_nb.mappo import MAPPOPolicy, settings
-from marl_nb.mappo.training import MEASURED
+from marl_nb.mappo.probes import OwnPart
+from marl_nb.mappo.training import MEASURED, debug_config
 
 SCRIPT = """
 import os, signal, sys
@@ -77,3 +79,12 @@ def test_learns_3m_within_half_a_million_steps(seed):
     result = train(config, smac.make("3m", n_envs, threads=1), smac.make("3m", 64, threads=1), progress=False)
     assert result.sample_efficiency["90%"]["reached"]
     assert result.evaluations[-1]["win_rate"] >= 0.9
+
+
+def test_logs_for_wandb(tmp_path):
+    """The loop's loggers take AMAL's columns too; the run stays on the disk."""
+    pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    config = AMALConfig(**to_dict(debug_config()), members=2, model_hidden_size=16, model_steps=2)
+    train(config, OwnPart(8), OwnPart(8), out=tmp_path / "run", progress=False, log_to=["wandb"])
+    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    assert b"progress/model_loss" in file.read_bytes() and b"progress/imitated" in file.read_bytes()

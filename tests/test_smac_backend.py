@@ -15,6 +15,7 @@ from marl_nb.core.protocols import RandomPolicy
 from marl_nb.core.seeding import lane_keys
 from marl_nb.counterfactual.snapshots import RestoreError, check_restore, lone_point, restore_lanes
 from marl_nb.smac import make
+from marl_nb.smac.sc2 import INSTALL
 from marl_nb.smac.server import install
 from marl_nb.smac.standin import standin
 
@@ -69,7 +70,7 @@ def random_step(env, t: int):
 def door(request, tmp_path, monkeypatch):
     """Either stand-in, for unmodified packages."""
     for package in ("smac", "smacv2"):
-        if not installed(package): pytest.skip(f"needs {package}: pip install git+https://github.com/oxwhirl/{package}")
+        if not installed(package): pytest.skip(f"needs {package}: {INSTALL}")
     if request.param == "exact":
         with standin(): yield request.param
     else:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from marl_nb.smac.calibrate import Play, compare, read_calibration, verdicts
+from marl_nb.smac.calibrate import Play, compare, read_calibration, verdicts, write_calibration
 from marl_nb.smac.exact import Controller
 from marl_nb.smac.server import install
 
@@ -39,14 +39,17 @@ def test_the_record_of_the_stand_in_is_of_todays_programme(root):
     assert different(record) == {} and record.missing == {}
 
 
-def test_a_game_that_refuses_something_is_measured_all_the_same():
+def test_a_game_that_refuses_something_is_measured_all_the_same(tmp_path):
     class Stubborn(Controller):
         def debug(self, debug_commands):
-            if any(c.HasField("create_unit") for c in debug_commands): raise ValueError("cheats are off")
+            if any(c.HasField("create_unit") for c in debug_commands): raise ValueError("cheats are <off>")
             return super().debug(debug_commands)
 
-    found = compare(Play(Stubborn()), Play(Controller(), seed=9), {}, ["explosion", "alarm"])
-    assert found.missing == {"explosion": "ValueError: cheats are off"} and set(found.rules) == {"alarm"}
+    about = {"kind": "StarCraft II", "version": "4.10.0", "build": "75689"}
+    found = compare(Play(Stubborn()), Play(Controller(), seed=9), about, ["explosion", "alarm"])
+    assert found.missing == {"explosion": "ValueError: cheats are .off."} and set(found.rules) == {"alarm"}
+    write_calibration(tmp_path / "it.json", found)
+    assert read_calibration(tmp_path / "it.json") == found
 
 
 @pytest.mark.soak

@@ -7,7 +7,6 @@ __all__ = ['Distillation']
 
 # %% ../../nbs/amal/22_distillation.ipynb #f71eb782
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from .models import KINDS, Ensemble, Standardiser
 from ..core.seeding import torch_generator
+from ..mappo.contract import join_parts, split_parts
 from ..mappo.learner import optimiser_arrays, restore_optimisers
 
 # %% ../../nbs/amal/22_distillation.ipynb #de2d40dc
@@ -83,20 +83,16 @@ class Distillation:
 
     def arrays(self) -> dict[str, np.ndarray]:
         "Parameters, optimiser and statistics, for a checkpoint."
-        parts: dict[str, Mapping[str, Any]] = {
-            "seen": self.seen.arrays(), "adam": optimiser_arrays({"network": self.optimiser}),
-            "parameters": {k: v.detach().cpu().numpy() for k, v in self.network.named_parameters()}}
-        return {f"{part}/{k}": v for part, named in parts.items() for k, v in named.items()}
+        named = {k: v.detach().cpu().numpy() for k, v in self.network.named_parameters()}
+        adam = optimiser_arrays({"network": self.optimiser})
+        return join_parts({"parameters": named, "adam": adam, "seen": self.seen.arrays()})
 
     def load_arrays(
         self,
         arrays: Mapping[str, np.ndarray],  # as `arrays` returned them
     ) -> None:
         "Go on where the arrays were taken."
-        parts: dict[str, dict[str, Any]] = {"seen": {}, "adam": {}, "parameters": {}}
-        for key, array in arrays.items():
-            part, name = key.split("/", 1)
-            parts[part][name] = array
+        parts = split_parts(arrays, "parameters", "adam", "seen")
         with torch.no_grad():
             for k, v in self.network.named_parameters(): v.copy_(torch.from_numpy(parts["parameters"][k]))
         self.seen.load_arrays(parts["seen"])

@@ -276,7 +276,7 @@ def learn(
     model.optimiser.step()
     return loss.item()
 
-
+# %% ../../nbs/amal/20_models.ipynb #84d98b87
 def restore_model(
     model: WorldModel,  # of the same kind and sizes
     arrays: Mapping[str, np.ndarray],  # as `WorldModel.arrays` returned them

@@ -168,7 +168,7 @@ ABLATED = (Arm("3m", 300_000, 5, "dense", 10_000, "easy", "easy"),
            Arm("2s_vs_1sc", 1_000_000, 5, "dense", 20_000, "medium", "easy"))
 SWEPT = (Arm("3m", 300_000, 5, "dense", 10_000, "easy", "easy"),)
 
-
+# %% ../../nbs/amal/80_protocol.ipynb #4fb1d66e
 @torch.no_grad()
 def held_out_error(
     model: WorldModel,  # trained

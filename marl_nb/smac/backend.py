@@ -6,7 +6,7 @@
 __all__ = ['NEEDED', 'OUTCOME', 'ATTEMPTS', 'LAUNCH', 'require_game', 'GameProcess', 'end_all', 'game_seed', 'check_actions',
            'SC2Env']
 
-# %% ../../nbs/smac/89_backend.ipynb #8d2900b9
+# %% ../../nbs/smac/89_backend.ipynb #1f5bee23
 import os
 import shutil
 import signal
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -53,7 +54,7 @@ def require_game(
     if missing: raise ValueError(f'backend: "sc2" cannot be played here (marl-nb sc2 check):\n{described(missing)}')
     return door
 
-# %% ../../nbs/smac/89_backend.ipynb #02a0d82e
+# %% ../../nbs/smac/89_backend.ipynb #d1e6310a
 class GameProcess:
     "A lane in a process of its own."
 
@@ -70,20 +71,37 @@ class GameProcess:
         with theirs, open(Path(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen([sys.executable, "-c", program], pass_fds=[theirs.fileno()], env=env,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.pipe = Connection(ours.detach())
-        self.send(package, dict(keywords), door)
+        self.pipe, self.calls = Connection(ours.detach()), 0
+        self.begun = 0  # seed of a game that it was told to begin ahead of time
+        with suppress(OSError): self.pipe.send((package, dict(keywords), door))
 
-    def send(self, *call: Any) -> None:
-        "Say something; nobody need be there."
-        with suppress(OSError): self.pipe.send(call)
+    def begin_ahead(
+        self,
+        seed: int,  # of the game
+    ) -> None:
+        "Begin a game whose first time step is asked for later."
+        self.begun = seed
+        self.send("begin", (seed,))
+
+    def send(
+        self,
+        name: str,  # of a method of the lane
+        arguments: tuple,  # for it
+    ) -> None:
+        "Call; nobody need be there."
+        self.calls += 1
+        with suppress(OSError): self.pipe.send((self.calls, name, arguments))
 
     def receive(
         self,
         seconds: float,  # until it counts as dead
     ) -> tuple[Any, str | None] | None: # answer and error; None: nobody is there
-        "The answer to a call."
+        "The answer to the last call; those that nobody waited for, as after an interrupt, are dropped."
+        end = time.monotonic() + seconds
         with suppress(EOFError, OSError):
-            if self.pipe.poll(seconds): return self.pipe.recv()
+            while self.pipe.poll(max(0.0, end - time.monotonic())):
+                number, answer, error = self.pipe.recv()
+                if number == self.calls: return answer, error
         return None
 
     def last_words(self) -> str:
@@ -100,13 +118,14 @@ class GameProcess:
 
 
 def end_all(
-    processes: Iterable[GameProcess],  # of a pool
-    seconds: float = 10.0,  # for each to end its game politely
+    playing: Sequence[GameProcess],  # of a pool
+    spare: Sequence[GameProcess],  # killed at once, in whatever they are doing
+    seconds: float = 10.0,  # for each of those that play to end its game politely
 ) -> None:
     "End processes and their games."
-    processes = list(processes)
-    for p in processes: p.send("close", ())
-    for p in processes:
+    for p in playing: p.send("close", ())
+    for p in spare: p.kill()
+    for p in playing:
         p.receive(seconds)
         p.kill()
 
@@ -166,23 +185,34 @@ def _keep_final(env: "SC2Env") -> None:
     out, done = env.time_step, env.time_step.done
     for name in ("obs", "state", "alive"): getattr(out, f"final_{name}")[done] = getattr(out, name)[done]
 
-# %% ../../nbs/smac/89_backend.ipynb #f186f7ef
+# %% ../../nbs/smac/89_backend.ipynb #a566fa39
 ATTEMPTS = 3  # to begin an episode, until a game counts as one that cannot be played
 LAUNCH = 180.0  # seconds that a game may take to start
 
 
+def _spare(env: "SC2Env") -> GameProcess:
+    "A process with a game that no lane has yet."
+    made = GameProcess(*env._what)
+    env.spares_made += 1
+    made.begin_ahead(game_seed(env._seed, env.n_envs, env.spares_made))
+    return made
+
+
 def _replace(env: "SC2Env", lane: int) -> None:
-    "Another process for a lane; it has no game yet."
+    "Another process for a lane: the oldest spare one, with its game, or a new one without."
     env._last_words = env.processes[lane].last_words() or env._last_words
     env.processes[lane].kill()
     env.restarts[lane] += 1
-    env.processes[lane], env.games[lane] = GameProcess(*env._what), 0
+    env.reserve.append(_spare(env) if env.reserve else GameProcess(*env._what))
+    env.processes[lane], env.games[lane] = env.reserve.pop(0), 0
 
 
 def _call(env: "SC2Env", lanes: Iterable[int], name: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
     "Call all lanes, then listen; a lane that does not answer is replaced, and its answer None."
     lanes, seconds = [int(e) for e in lanes], LAUNCH if name in ("begin", "try_bookmarks") else env.patience
-    for e in lanes: env.processes[e].send(name, arguments.get(e, ()))
+    for e in lanes:
+        if name != "begin" or not env.processes[e].begun: env.processes[e].send(name, arguments.get(e, ()))
+        env.processes[e].begun = 0
     found = {e: env.processes[e].receive(seconds) for e in lanes}
     for e in lanes:
         if found[e] is None: _replace(env, e)
@@ -194,12 +224,12 @@ def _call(env: "SC2Env", lanes: Iterable[int], name: str, arguments: Mapping[int
 def _begin(env: "SC2Env", lanes: Iterable[int], anew: bool = False) -> None:
     "New episodes in some lanes, `anew` in new games; games that cannot be begun are a `RuntimeError`."
     left = [int(e) for e in lanes]
-    for e in left if anew else (): env.games[e] = 0
+    for e in left if anew else (): env.games[e] = env.processes[e].begun = 0
     for _ in range(ATTEMPTS):
         seeds: dict[int, tuple] = {}
         for e in left:
             if env.games[e]: continue
-            env.seeds[e] = game_seed(env._seed, e, int(env._begun[e]))
+            env.seeds[e] = env.processes[e].begun or game_seed(env._seed, e, int(env._begun[e]))
             seeds[e], env._begun[e], env.games[e] = (int(env.seeds[e]),), env._begun[e] + 1, 1
         answers = _call(env, left, "begin", seeds)
         for e in left:
@@ -208,14 +238,22 @@ def _begin(env: "SC2Env", lanes: Iterable[int], anew: bool = False) -> None:
         if not left: return
     raise RuntimeError(f"lane {left[0]}: its game died {ATTEMPTS} times in a row while it began: {env._last_words}")
 
-# %% ../../nbs/smac/89_backend.ipynb #6f72ba41
+# %% ../../nbs/smac/89_backend.ipynb #1c81cbb1
+def _lanes(env: "SC2Env", lanes: Sequence[int] | None) -> np.ndarray:
+    "Numbers of lanes, None: all; one that does not exist is a `ValueError`."
+    index = np.arange(env.n_envs) if lanes is None else np.asarray(lanes, int)
+    if len(index) and not 0 <= index.min() <= index.max() < env.n_envs:
+        raise ValueError(f"lanes: expected numbers from 0 to {env.n_envs - 1}, got {index.tolist()}")
+    return index
+
+
 def _snapshot(
     env: "SC2Env",  # the environment
     lanes: Sequence[int] | None = None,  # None: all
 ) -> Snapshots: # which bookmark of which lane; the game holds the rest
     "Set the bookmark of lanes, in place of the one before; a game without bookmarks is a `ValueError`."
     if env.no_bookmarks: raise ValueError(f"snapshot: StarCraft II keeps none here: {env.no_bookmarks}")
-    index = env._lanes(lanes)
+    index = _lanes(env, lanes)
     if None in _call(env, index, "save", {}).values(): raise RuntimeError("snapshot: a game has died; call reset()")
     out = env.time_step
     env._marks[index] += 1
@@ -231,7 +269,7 @@ def _restore(
 ) -> TimeStep: # the restored time step; rewards and flags are zero
     "Return to bookmarks; one of another lane or environment, or that another has replaced, is a `ValueError`."
     if noise is not None: raise ValueError("noise: expected none, since a game's chance cannot be renewed")
-    index, a, out = env._lanes(lanes), snapshots.arrays, env.time_step
+    index, a, out = _lanes(env, lanes), snapshots.arrays, env.time_step
     if snapshots.source != env._source or len(a["lane"]) != len(index) or (a["lane"] != index).any():
         raise ValueError(f"snapshots: expected those of lanes {index.tolist()} of {env._source}, got "
                          f"{a['lane'].tolist()} of {snapshots.source}")
@@ -256,11 +294,15 @@ def _sizes(scenario: Scenario, options: Options) -> dict[str, int]: # axis of `T
     return dict(A=scenario.n_agents, O=obs_size(scenario, options), S=state_size(scenario, options),
                 N=n_actions(scenario, options))
 
-# %% ../../nbs/smac/89_backend.ipynb #8e1e5d75
+# %% ../../nbs/smac/89_backend.ipynb #1f2e70c0
 class SC2Env:
     "`n_envs` games of StarCraft II, or of what stands in for it, stepped together (a `Simulator`, a context manager)."
 
     snapshot, restore = _snapshot, _restore
+    obs_feature_names = property(lambda env: obs_feature_names(env.scenario, env.options),
+                                 doc="A name for every column of an observation of agent 0.")
+    state_feature_names = property(lambda env: state_feature_names(env.scenario, env.options),
+                                   doc="A name for every column of the state.")
 
     def __init__(
         self,
@@ -270,6 +312,7 @@ class SC2Env:
         package: str | None = None,  # "smac" or "smacv2", None: see `upstream_package`
         autoreset: bool = True,  # begin a new episode in the step in which one ends
         bookmarks: bool = False,  # try the games' quick_save, see above
+        spares: int = 0,  # games kept ready to take the place of a dead one, so that nobody waits for a start
         replay_dir: str | Path = "",  # folder of `save_replay`; "": where upstream puts it
         patience: float = 120.0,  # seconds without an answer to a step until a game counts as dead
         **options, # fields of `Options`; those not named are as the scenario wants them
@@ -289,8 +332,9 @@ class SC2Env:
         self.lost_episodes, self.restarts, self.games, self.seeds, self._begun, self._marks = np.zeros((6, n_envs), int)
         self._seed, self._last_words = check_seed(seed), ""
         self._source = f"{s.name}, games of {os.getpid()}:{id(self)}"
-        self.processes = [GameProcess(*self._what) for _ in range(self.n_envs)]
-        self._end = weakref.finalize(self, end_all, self.processes)
+        self.processes, self.spares_made = [GameProcess(*self._what) for _ in range(self.n_envs)], 0
+        self.reserve = [_spare(self) for _ in range(whole_number("spares", spares, 0))]
+        self._end = weakref.finalize(self, end_all, self.processes, self.reserve)
         self.no_bookmarks = _try_all(self, bookmarks)
         kept = 0 if self.no_bookmarks else self.n_envs
         self.capabilities = Capabilities(exact=bool(kept), cost="O(1)", reseedable=False, max_snapshots=kept)
@@ -327,11 +371,11 @@ class SC2Env:
     def fingerprint(self, lanes: Sequence[int] | None = None) -> list[bytes]:
         "Hash of what each lane's game shows."
         return [found if isinstance(found, bytes) else b"" for found in
-                _call(self, self._lanes(lanes), "fingerprint", {}).values()]
+                _call(self, _lanes(self, lanes), "fingerprint", {}).values()]
 
     def save_replay(self, lane: int = 0) -> None:
         "Write the replay of a lane's game, as upstream does."
-        _call(self, self._lanes([lane]), "save_replay", {})
+        _call(self, _lanes(self, [lane]), "save_replay", {})
 
     def close(self) -> None:
         "End all games."
@@ -341,24 +385,7 @@ class SC2Env:
 
     def __exit__(self, *_: Any) -> None: self.close()
 
-    @property
-    def obs_feature_names(self) -> list[str]:
-        "A name for every column of an observation of agent 0."
-        return obs_feature_names(self.scenario, self.options)
-
-    @property
-    def state_feature_names(self) -> list[str]:
-        "A name for every column of the state."
-        return state_feature_names(self.scenario, self.options)
-
     @cached_property
     def identity(self) -> dict[str, Any]:
         "That of the embedded simulator's battles, which stand for this game: policies go from one to the other."
         return identity(self.scenario, self.options)
-
-    def _lanes(self, lanes: Sequence[int] | None) -> np.ndarray:
-        "Numbers of lanes; one that does not exist is a `ValueError`."
-        index = np.arange(self.n_envs) if lanes is None else np.asarray(lanes, int)
-        if len(index) and not 0 <= index.min() <= index.max() < self.n_envs:
-            raise ValueError(f"lanes: expected numbers from 0 to {self.n_envs - 1}, got {index.tolist()}")
-        return index

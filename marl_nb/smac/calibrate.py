@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
-from tqdm.auto import tqdm
 
 import marl_nb
 from ..core.files import read_json, write_json
+from ..core.resources import progress_bar
 from . import sc2, scenarios
 from .smac_api import DRAWN_TYPES, ENEMY_TYPES
 from .smac_env import ABILITIES
@@ -98,9 +98,9 @@ class Play:
     def look(self) -> list[Seen]:
         "All units, in the game's order."
         raw = self.controller.observe().observation.raw_data.units
-        return [Seen(u.tag, self.names.get((u.owner, u.unit_type), "?"), u.owner, u.pos.x, u.pos.y, u.health, u.shield,
-                     u.energy, u.weapon_cooldown, (u.health_max, u.shield_max, u.radius))
-                for u in raw if u.owner in (1, 2)]
+        name = lambda u: self.names.get((u.owner, u.unit_type), "unknown")
+        return [Seen(u.tag, name(u), u.owner, u.pos.x, u.pos.y, u.health, u.shield, u.energy, u.weapon_cooldown,
+                     (u.health_max, u.shield_max, u.radius)) for u in raw if u.owner in (1, 2)]
 
     def wait(self, there: Callable[[], bool], what: str) -> None:
         "Let time pass until something is there; a `TimeoutError` after `PATIENCE` game loops."
@@ -133,7 +133,7 @@ class Play:
         before: list[int] = []
         self.wait(empty, "an empty map")
 
-# %% ../../nbs/smac/88_calibrate.ipynb #1ef69307
+# %% ../../nbs/smac/88_calibrate.ipynb #45f87e1a
 def _begin(play: Play, name: str, race: str) -> None:
     "Create a game and join it; learn the numbers of its unit types and where one can walk."
     m, path = _messages(), f"SMAC_Maps/{name}.SC2Map"
@@ -141,7 +141,7 @@ def _begin(play: Play, name: str, race: str) -> None:
     create = m.sc.RequestCreateGame(local_map=map_, realtime=False, random_seed=play.seed + play.games)
     create.player_setup.add(type=m.sc.Participant)
     create.player_setup.add(type=m.sc.Computer, race=RACES[race], difficulty=m.sc.VeryHard)
-    play.games += 1
+    play.opened, play.games = ("", ""), play.games + 1
     play.controller.create_game(create)
     play.controller.join_game(m.sc.RequestJoinGame(race=RACES[race], options=m.sc.InterfaceOptions(raw=True)))
     play.opened, play.info = (name, race), play.controller.game_info()
@@ -163,7 +163,7 @@ def grid(
     if image.bits_per_pixel == 1: data = np.unpackbits(data, count=w * h)
     return data.reshape(h, w).T
 
-
+# %% ../../nbs/smac/88_calibrate.ipynb #c2cd12ce
 def told(
     unit: Seen,  # an own one
     ability: str,  # of `ABILITIES`
@@ -187,7 +187,7 @@ def order(
     "Put units under an order."
     play.controller.actions(_messages().sc.RequestAction(actions=[told(u, *what, **where) for u in units]))
 
-
+# %% ../../nbs/smac/88_calibrate.ipynb #5a71b9e8
 def create(
     play: Play,  # on `FLAT`
     units: Sequence[tuple[str, int, float, float]],  # name, owner, x, y in cells
@@ -242,7 +242,7 @@ def drops(
         if shield + health > 0.5: found.append(Drop(t, shield, health, now is None))
     return found
 
-# %% ../../nbs/smac/88_calibrate.ipynb #68634003
+# %% ../../nbs/smac/88_calibrate.ipynb #7eef556a
 def shots(
     frames: Sequence[Mapping[int, Seen]],  # of `Play.watch`
     tag: int,  # of a unit
@@ -270,7 +270,7 @@ def _blows(rules: Rules, frames: Sequence[Mapping[int, Seen]], attacker: Seen, v
     ):
         if values: rules.setdefault(f"{rule}: {name}", {}).setdefault(quantity, []).extend(values)
 
-
+# %% ../../nbs/smac/88_calibrate.ipynb #a0e52cf7
 def duel(
     play: Play,  # a game
     mine: str,  # attacks
@@ -466,7 +466,7 @@ def arrival(play: Play) -> Rules:
         found[f"{name}, mean distance from the middle"] = [float(np.mean([math.dist((u.x, u.y), (x, y)) for u in end]))]
     return {"arrival": found}
 
-# %% ../../nbs/smac/88_calibrate.ipynb #e3d577aa
+# %% ../../nbs/smac/88_calibrate.ipynb #5ee41301
 def targets(play: Play) -> Rules:
     "Enemies choose among allies that stand: how many marines are hit before one dies, and when the medivac dies."
     play.open("3m")
@@ -485,7 +485,7 @@ def targets(play: Play) -> Rules:
                         "MMM, dead before the medivac": [sum(left(tag) < left(medivac) for tag in team)]},
             "passive": {"health that the enemies lost": [lost]}}
 
-
+# %% ../../nbs/smac/88_calibrate.ipynb #1677c225
 def alarm(play: Play) -> Rules:
     "A stalker shoots at one of three zealots at rest: how many come."
     play.open("3s_vs_3z")
@@ -506,7 +506,7 @@ def alarm(play: Play) -> Rules:
              if u.tag in at and u.tag in later]
     return {"alarm": {"zealots that come": [sum(moved)]}}
 
-# %% ../../nbs/smac/88_calibrate.ipynb #50408e4c
+# %% ../../nbs/smac/88_calibrate.ipynb #45313751
 def sent(play: Play) -> Rules:
     "SMACv2's enemies are sent after the nearest ally: loops until a created one walks."
     play.open(FLAT, "T")
@@ -528,7 +528,7 @@ def group(play: Play) -> Rules:
     nearer = sum(way(u, a) < way(u, b) for u in end.values() if u.owner == 2)
     return {"group order": {"both live": [1], "nearer to the first": [nearer]}}
 
-
+# %% ../../nbs/smac/88_calibrate.ipynb #edeaebaf
 def climbing(play: Play) -> Rules:
     "A colossus is sent over the cliffs of 2c_vs_64zg: where it is after 160 loops."
     found = {}
@@ -563,7 +563,7 @@ def beam(play: Play) -> Rules:
     first = [next((d.shield + d.health for d in drops(frames, u.tag)), 0.0) for u in foes]
     return {"beam": {"aimed": [first[1]], "all together": [sum(first)]}}
 
-# %% ../../nbs/smac/88_calibrate.ipynb #48a2a92d
+# %% ../../nbs/smac/88_calibrate.ipynb #c3878a10
 BATTLES = ("3m", "8m", "2s3z", "MMM2", "2s_vs_1sc")
 SHOOT = 6.0  # cells, centre to centre
 
@@ -588,7 +588,7 @@ def _nearest(unit: Seen, own: Sequence[Seen], foes: Sequence[Seen]) -> Any:
     if unit.name == "medivac": return told(unit, "attack", place=(own[0].x, own[0].y))
     return told(unit, "attack", min(foes, key=lambda u: math.dist((u.x, u.y), (unit.x, unit.y))))
 
-
+# %% ../../nbs/smac/88_calibrate.ipynb #04f6ca90
 def battle(
     play: Play,  # a game
     name: str,  # a map
@@ -656,7 +656,7 @@ def measure(
                     for quantity, values in quantities.items():
                         kept = rules.setdefault(rule, {}).setdefault(quantity, [])
                         if len(kept) < ENOUGH: kept += [float(v) for v in values]
-        except Exception as e: missing[name] = re.sub(NO_TEXT, "?", f"{type(e).__name__}: {e}")[:200]
+        except Exception as e: missing[name] = re.sub(NO_TEXT, ".", f"{type(e).__name__}: {e}")[:200]
     return rules, missing
 
 # %% ../../nbs/smac/88_calibrate.ipynb #419614ec
@@ -899,7 +899,8 @@ def calibrate(
 
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown: raise ValueError(f"only: expected some of {', '.join(EXPERIMENTS)}, got {', '.join(unknown)}")
-    with tqdm(total=len(names), disable=not progress, unit="experiment") as bar, found_game(seed) as (game, about):
+    bar = progress_bar("calibrate", len(names), "experiment", quiet=not progress)
+    with bar, found_game(seed) as (game, about):
         def show(name: str) -> None:
             bar.set_description(name)
             bar.update(1)

@@ -42,6 +42,7 @@ def open_door() -> str: # "fast", "exact", or "": pysc2 looks for the game
 
 # %% ../../nbs/smac/86_standin.ipynb #f7f16f38
 START = '''"""Written by marl-nb standin run; removed when the program ends."""
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -50,13 +51,20 @@ import sys
 class Door:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] not in ("smac", "smacv2"): return None
-        if os.environ["MARL_NB_STANDIN"] == "fast":
+        if name.partition(".")[0] in ("smac", "smacv2") and os.environ["MARL_NB_STANDIN"] == "fast":
             from marl_nb.smac.fast import find_spec
             return find_spec(name)
-        if name in ("smac", "smacv2"):
-            from marl_nb.smac.exact import open_exact_door
-            open_exact_door()
+        if name == "pysc2.run_configs": return opening(importlib.machinery.PathFinder.find_spec(name, path))
+
+
+def opening(spec):
+    load = spec.loader.exec_module
+    def load_and_open(module):
+        load(module)
+        from marl_nb.smac.exact import open_exact_door
+        open_exact_door()
+    spec.loader.exec_module = load_and_open
+    return spec
 
 
 sys.meta_path.insert(0, Door())

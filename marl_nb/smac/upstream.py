@@ -311,8 +311,13 @@ def try_bookmarks(
             return f"the game goes on differently from step {k + 1} on"
     return ""
 
-# %% ../../nbs/smac/87_upstream.ipynb #c4c93e5a
+# %% ../../nbs/smac/87_upstream.ipynb #d0f9c740
 _ALONE: dict[str, Any] = {"save": save_bookmark, "load": load_bookmark, "try_bookmarks": try_bookmarks}
+
+
+def _of_the_game(e: Exception) -> bool:
+    "Whether an error says that the game, or the way to it, is gone: it dies while it starts, too."
+    return isinstance(e, (GameLost, OSError)) or type(e).__module__.split(".")[0] in ("pysc2", "websocket")
 
 
 def answer_calls(
@@ -322,12 +327,13 @@ def answer_calls(
     "Answer calls until the other side, or the game, is gone."
     try:
         while True:
-            name, arguments = pipe.recv()
+            number, name, arguments = pipe.recv()
             try:
                 done = _ALONE[name](lane, *arguments) if name in _ALONE else getattr(lane, name)(*arguments)
-                pipe.send((done, None))
-            except GameLost: raise
-            except Exception as e: pipe.send((None, f"{type(e).__name__}: {e}"))
+                pipe.send((number, done, None))
+            except Exception as e:
+                if _of_the_game(e): raise GameLost(f"{type(e).__name__}: {e}") from e
+                pipe.send((number, None, f"{type(e).__name__}: {e}"))
     except (EOFError, OSError, GameLost) as e: print(f"ends: {type(e).__name__} {e}", file=sys.stderr, flush=True)
 
 
