@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -102,11 +103,13 @@ def training(lanes: int, seconds: float, every: float, spares: int, server: bool
     thread.join()
     children = psutil.Process().children(recursive=True)
     env.close()
+    left = leftovers(children, [str(p) for p in Path(folder).glob("marl-nb-game-*")])
+    shutil.rmtree(folder)
     return {"lanes": lanes, "spares": spares, "seconds": round(time.monotonic() - start, 1),
             "killed": {k: killed.count(k) for k in sorted(set(killed))},
             "env_steps": clock.steps, "episodes": clock.ended, "lost_episodes": int(env.lost_episodes.sum()),
             "restarts": int(env.restarts.sum()), "checkpoint": "checkpoint.safetensors" in kept,
-            "left": leftovers(children, [str(p) for p in Path(folder).glob("marl-nb-game-*")])}
+            "left": left}
 
 
 CLIENT = """

@@ -1,6 +1,7 @@
 """Planted faults of `core` that no test saw (tools/faults.py), each with a test that sees it."""
 
 
+import resource
 import sys
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from marl_nb.core import cli
 from marl_nb.core.batch import parse_seeds, short
 from marl_nb.core.peers import Peer
 from marl_nb.core.report import svg
+from marl_nb.core.resources import limits
 
 
 def test_an_interrupted_command_ends_with_130(monkeypatch, capsys):
@@ -60,3 +62,8 @@ def test_a_legend_on_a_page_hides_nothing():
 
     frame = svg(draw, "a curve").split('id="legend_1"')[1].split("</g>")[0]
     assert "opacity: 0" in frame and "opacity: 0." not in frame
+
+
+def test_the_limit_in_force_counts_not_the_one_it_may_be_raised_to(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (2**50, 2**51))
+    assert next(x for x in limits() if x.name == "RLIMIT_AS").total == 2**50

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from marl_nb.induction.dictionaries import list_states
 from marl_nb.induction.game import world_digest
 from marl_nb.induction.memory import Plan, fit_part
 from marl_nb.induction.multigrid import MultiGrid, load
@@ -68,3 +69,9 @@ def test_states_are_compressed(tmp_path):
     level = np.repeat(np.arange(1000, dtype=np.uint64), 20)[:, None]
     write_states(tmp_path / "states.arrow", [level])
     assert (tmp_path / "states.arrow").stat().st_size < level.nbytes / 10
+
+
+def test_agents_in_lists_are_neither_gone_nor_paused_and_carry_nothing():
+    """What never changes here of the agents of a grid world: terminated, started, paused, and three for the load."""
+    for _, agents, *_ in list_states(compute_human_policy_prior(load("three_way", 2), quiet=True).game.space):
+        assert {agent[3:] for agent in agents} == {(False, True, False, None, None, None)}
