@@ -85,7 +85,7 @@ def end_flaws(
     enough: int = 24,  # ends, after which it stops
 ) -> dict[str, str]: # flaw -> evidence
     "Flaws in how episodes end and begin."
-    world, found, lengths, both = build(side, lanes), {}, [], 0
+    world, found, both, lengths = build(side, lanes), {}, 0, list[int]()
     now = world.reset(seed)
     first, since, row, longest = np.array(now.obs), np.zeros(lanes, int), np.zeros(lanes, int), 0
     for t in range(steps):
