@@ -7,15 +7,12 @@ __all__ = ['rllib_env']
 
 # %% ../../nbs/smac/73_rllib.ipynb #33e64033
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from .parallel import ParallelEnv
-
-if TYPE_CHECKING:
-    from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 # %% ../../nbs/smac/73_rllib.ipynb #f52a1892
 def _renamed(
@@ -36,7 +33,7 @@ def _rllib_space(
 # %% ../../nbs/smac/73_rllib.ipynb #2952afae
 def rllib_env(
     config: Mapping[str, Any],  # arguments of `ParallelEnv`: scenario, seed, options; an `EnvContext` will do
-) -> "MultiAgentEnv": # for `ray.tune.register_env`
+) -> Any: # a `MultiAgentEnv`, for `ray.tune.register_env`
     "A battle for RLlib, which must be installed."
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 

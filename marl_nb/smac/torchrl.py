@@ -7,7 +7,7 @@ __all__ = ['TorchRLEnv', 'benchmarl_task']
 
 # %% ../../nbs/smac/75_torchrl.ipynb #99768503
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from ..core.protocols import TimeStep
 from .env import BattleEnv, make
 from .scenarios import Scenario
 from .smac_api import picture
-
-if TYPE_CHECKING:
-    from benchmarl.environments.common import TaskClass
 
 # %% ../../nbs/smac/75_torchrl.ipynb #a4506ae1
 def _specs(battles: BattleEnv) -> tuple[Composite, Composite, Composite, Composite]:
@@ -122,7 +119,7 @@ def _without(
 def benchmarl_task(
     scenario: str | Scenario = "3m",  # one of `scenarios.names()`, or a scenario
     **options, # fields of `Options`
-) -> "TaskClass": # for `benchmarl.experiment.Experiment`
+) -> Any: # a `TaskClass`, for `benchmarl.experiment.Experiment`
     "A scenario as a task of BenchMARL, which must be installed."
     from benchmarl.environments.common import TaskClass
 
