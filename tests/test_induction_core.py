@@ -519,7 +519,7 @@ def test_the_search_estimates_the_next_level(name, steps, timed, monkeypatch):
 
 
 def test_a_progress_line_of_the_search(capfd, monkeypatch):
-    monkeypatch.setattr(states, "progress", lambda *a: tqdm(total=a[1], desc=a[0], unit=a[2], mininterval=0))
+    monkeypatch.setattr(states, "progress_bar", lambda *a: tqdm(total=a[1], desc=a[0], unit=a[2], mininterval=0))
     search(load("asymmetric_freeing", 6), quiet=False)
     assert "search: 100%" in (line := capfd.readouterr().err) and "6/6" in line and "states=592" in line
 
