@@ -200,7 +200,7 @@ def turn_section(
 
 # %% ../../nbs/app/25_explain.ipynb #74c4b4e8
 STAKE = ("Risk is the return that the worst of the other joint actions would have cost, regret what the best would "
-         "have gained, with their intervals. A time step is decisive if one of them would have changed the probability to "
+         "have gained, with their intervals. A time step is decisive if one of them would have changed the chance to "
          "win (false discovery rate 5 %).")
 NOTHING = "In this battle there is none: the cards below show where most of the return was at stake."
 SHAPLEY = ("On the right of the cards: what the joint action was worth against other actions drawn at random, all "
