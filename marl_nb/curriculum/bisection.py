@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from ..core.seeding import child_seed, stream
@@ -110,10 +111,11 @@ def effects(
     seed: int = 0,  # of resampling and signs
     resamples: int = 999,  # of the episodes
 ) -> list[Effect]: # of every row
-    "Means with bootstrap intervals over episodes and p-values."
+    "Means with bootstrap intervals over episodes, expanded for few of them (Hesterberg 2015), and p-values."
     n = d.shape[1]
+    tails = norm.cdf(student.ppf([0.025, 0.975], n - 1) * np.sqrt(n / (n - 1))) if n > 1 else [0.0, 1.0]
     drawn = stream(seed, "episodes").multinomial(n, np.full(n, 1 / n), resamples) / n
-    low, high = np.quantile(d @ drawn.T, [0.025, 0.975], axis=1)
+    low, high = np.quantile(d @ drawn.T, tails, axis=1)
     rows = zip(d.mean(1), low, high, sign_p(d, seed=seed), strict=True)
     return [Effect(float(value), float(a), float(b), float(p), n) for value, a, b, p in rows]
 

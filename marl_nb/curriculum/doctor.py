@@ -145,6 +145,12 @@ def merged(
     loss: float,  # observed, as a share of the range; 0: unknown
 ) -> Row: # of the report
     "Findings about one difference as one row."
+    early = [f for f in findings if f.check == "first episodes" and loss > 0 and not can_be_root(f.dose, loss)]
+    if early and len(early) < len(findings):  # a small dose of the first episodes says nothing about the later ones
+        row = merged([f for f in findings if f not in early], loss)
+        small = tuple(f"too small a dose to be the loss of {loss:.2g}: {f.evidence}" for f in early)
+        return row._replace(dose=early[0].dose if row.dose is None else row.dose,
+                            checks=(*row.checks, "first episodes"), evidence=(*row.evidence, *small))
     order = sorted(findings, key=lambda f: (-STRENGTH[f.verdict], -TIERS.index(f.tier), f.interval is None))
     best, name = order[0], order[0].difference or order[0].check
     verdict, text = best.verdict, [f.evidence for f in order]
