@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GROUPED', 'EASY', 'FULL', 'CHANGES', 'default_values', 'Declared', 'compiled', 'System', 'arena_lane', 'old_system',
-           'new_system', 'options_of', 'incident']
+           'new_system', 'options_of', 'incident', 'unpaid']
 
 # %% ../../nbs/curriculum/86_incident.ipynb #2179d8dc
 import copy
@@ -19,6 +19,8 @@ from .arena import Arena
 from .config import SHAPED, SHAPED_CAPS, ArenaConfig, arena_config, new_arena
 from .configurations import flatten, with_leaf
 from .desync import DesyncEnv
+from .probes import play
+from .reward import fixed_law, passage, survival, uniform_law, without_reward
 from .samplers import Curriculum, DiscreteRandom
 from .sides import Side
 from .tasks import SingleTask
@@ -167,3 +169,14 @@ def incident(
         raise ValueError(f"name: expected recipe, default or navigation, got {name!r}")
     old, new = options_of("navigation" if name == "navigation" else "old"), options_of(name)
     return Side(old_system, old, name="old"), Side(new_system, new, name=name, records={"config": Declared.of(new)})
+
+# %% ../../nbs/curriculum/86_incident.ipynb #4128fe71
+def unpaid(
+    name: str,  # old, recipe, default or navigation, as it was declared
+    lanes: int = 16,  # episodes
+    seed: int = 5,  # of episodes and actions
+) -> tuple[float, float]: # in full episodes, and in episodes cut at a step from 1 to 999
+    "Chance of an agent to see no reward at random."
+    arena: Any = Arena(compiled(Declared.of(CHANGES[name])), lanes, threads=1)
+    waits = survival(passage(play(arena, seed, horizon=1000)), 999)
+    return without_reward(fixed_law(999), waits), without_reward(uniform_law(999), waits)
