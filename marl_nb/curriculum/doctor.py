@@ -417,14 +417,14 @@ def write_diagnosis(
     d, out = diagnosis, Path(out)
     names = [s.name or default for s, default in ((d.old, "old"), (d.new, "new"))]
     counts = {v: sum(r.verdict == v for r in d.rows) for v in COLOURS}
-    chips = [f"{n} {v}" for v, n in counts.items() if n] + [f"{sum(d.seconds.values()):.0f} seconds"]
+    chips = [f"{n} {v}" for v, n in counts.items() if n] + [f"{sum(d.seconds.values()):.0f} s of the processor"]
     rows = [{"": i, "difference": r.difference, "verdict": _badge(r.verdict), "evidence": r.tier, "effect": r.effect,
              "95 % interval": "" if r.interval is None else f"{r.interval[0]:+.3g} to {r.interval[1]:+.3g}",
              "unit": r.unit, "dose bound": r.dose, "checks": ", ".join(r.checks)} for i, r in enumerate(d.rows, 1)]
     pair = [{"check": f.check, "what was found": f.evidence} for f in d.findings if not f.difference]
     details = "".join(f"<details><summary>{escape(r.difference)}: {r.verdict}</summary><ul>"
                       + "".join(f"<li>{escape(text)}</li>" for text in r.evidence) + "</ul></details>" for r in d.rows)
-    spent = [{"check": name, "seconds": round(s, 2)} for name, s in d.seconds.items()]
+    spent = [{"check": name, "seconds of the processor": round(s, 2)} for name, s in d.seconds.items()]
     figure = svg(_effects_figure, d)
     soft = ("<p class='soft'>Cause: shown to bring at least half of the change about. Defect: wrong by itself. Ruled "
             "out: executed, and its interval or its dose excludes half of the change. Untested: not settled here.</p>")
