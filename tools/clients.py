@@ -71,7 +71,7 @@ CLIENTS = {
         "python onpolicy/scripts/train/train_smac.py --env_name StarCraft2 --algorithm_name rmappo --map_name 3m "
         "--experiment_name check --seed 1 --use_wandb --n_training_threads 1 --n_rollout_threads 8 "
         f"--num_mini_batch 1 --episode_length 400 --num_env_steps {STEPS} --ppo_epoch 15 --use_value_active_masks "
-        f"--use_eval --eval_interval 8 --eval_episodes {BATTLES}",
+        f"--use_eval --eval_interval 8 --log_interval 8 --eval_episodes {BATTLES}",
         printed, ("gym", "wandb", "smac")),
 }
 
@@ -91,8 +91,8 @@ VISITS: dict[str, tuple[str, str]] = {
     "on-policy-v2": ("marlbenchmark/on-policy", f"{ON_POLICY} --env_name SMACv2 --map_name 10gen_protoss --units 5v5"),
     "harl": ("PKU-MARL/HARL", f"{HARL} --env smac --map_name 3m"),
     "harl-v2": ("PKU-MARL/HARL", f"{HARL} --env smacv2 --map_name protoss_5_vs_5"),
-    "smac": ("oxwhirl/smac", "python -m smac.examples.random_agents"),
-    "smacv2": ("oxwhirl/smacv2", "python -m smacv2.examples.random_agents"),
+    "smac": ("oxwhirl/smac", "python smac/examples/random_agents.py"),
+    "smacv2": ("oxwhirl/smacv2", "python smacv2/examples/random_agents.py"),
 }
 
 
