@@ -1,12 +1,10 @@
 """AMAL, killed in the middle of anything and resumed, is the same to the bit; and it learns 3m, unlike the original."""
 
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed import rows, run
 
 from marl_nb import smac
 from marl_nb.amal.amal import train
@@ -15,50 +13,26 @@ from marl_nb.core.config import to_dict
 from marl_nb.core.files import read_tensors
 from marl_nb.mappo import MAPPOPolicy, settings
 from marl_nb.mappo.probes import OwnPart
-from marl_nb.mappo.training import MEASURED, debug_config
+from marl_nb.mappo.training import debug_config
 
 SCRIPT = """
-import os, signal, sys
-from marl_nb import smac
 from marl_nb.amal.amal import train
 from marl_nb.amal.config import AMALConfig
 
-class Battles(smac.BattleEnv):
-    left = int(sys.argv[2])
-
-    def step(self, actions):
-        self.left -= 1
-        if not self.left: os.kill(os.getpid(), signal.SIGKILL)
-        return super().step(actions)
-
-config = AMALConfig(total_steps=4_096, rollout_steps=32, epochs=2, eval_interval=1_024, checkpoint_interval=1_024,
-                    hidden_size=16, members=2, model_hidden_size=16, model_batch=32, model_steps=4, diversity=0.1,
-                    refresh_interval=2, buffer_transitions=500, channel=sys.argv[3])
-scenario = smac.scenarios.get("3m")
-train(config, Battles(scenario, n_envs=16, threads=1), smac.make(scenario, n_envs=8, threads=1), out=sys.argv[1],
-      resume=True, progress=False)
+train(AMALConfig(total_steps=4_096, rollout_steps=32, epochs=2, eval_interval=1_024, checkpoint_interval=1_024,
+                 hidden_size=16, members=2, model_hidden_size=16, model_batch=32, model_steps=4, diversity=0.1,
+                 refresh_interval=2, buffer_transitions=500, channel=sys.argv[3]), **where)
 """
-
-
-def run(out: Path, channel: str, kill_at: int = 0) -> int:
-    """Train in a process of its own, killed at its `kill_at`-th step of all lanes; its exit status."""
-    command = [sys.executable, "-c", SCRIPT, str(out), str(kill_at), channel]
-    return subprocess.run(command, timeout=600).returncode
-
-
-def rows(out: Path, name: str) -> pd.DataFrame:
-    table = pd.read_csv(out / name)
-    return table.drop(columns=[c for c in table if c in MEASURED])
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("channel", ["C0", "C1", "C2", "C3"])
 def test_killed_anywhere_and_resumed(channel, tmp_path):
     whole, out, random = tmp_path / "whole", tmp_path / "run", np.random.default_rng(len(channel))
-    assert run(whole, channel) == 0
+    assert run(SCRIPT, whole, 0, channel) == 0
     for kill_at in random.integers(20, 100, size=3):
-        assert run(out, channel, int(kill_at)) == -9
-    assert run(out, channel) == 0
+        assert run(SCRIPT, out, int(kill_at), channel) == -9
+    assert run(SCRIPT, out, 0, channel) == 0
     first, second = (MAPPOPolicy.load(p / "policy.safetensors").arrays() for p in (whole, out))
     for name, array in first.items():
         np.testing.assert_array_equal(second[name], array, name)

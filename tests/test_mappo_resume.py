@@ -1,60 +1,35 @@
 """MAPPO with everything that has a memory is killed in the middle of anything and resumed: the same to the bit."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from killed import rows, run
 
 from marl_nb.mappo import MAPPOPolicy
-from marl_nb.mappo.training import MEASURED
 
 SCRIPT = """
-import os, signal, sys
-from marl_nb import smac
 from marl_nb.mappo import MAPPOConfig, train
 
-class Battles(smac.BattleEnv):
-    left = int(sys.argv[2])
-
-    def step(self, actions):
-        self.left -= 1
-        if not self.left: os.kill(os.getpid(), signal.SIGKILL)
-        return super().step(actions)
-
-config = MAPPOConfig(total_steps=8_192, rollout_steps=32, epochs=2, eval_interval=2_048, checkpoint_interval=1_024,
-                     checkpoint_episodes=17, recurrent=True, chunk_length=8, share_actor=False, state="FP",
-                     frame_stack=2, minibatches=2, hidden_size=16, value_norm="popart")
-scenario = smac.scenarios.get("3m")
-train(config, Battles(scenario, n_envs=16, threads=1), smac.make(scenario, n_envs=8, threads=1), out=sys.argv[1],
-      resume=True, progress=False)
+train(MAPPOConfig(total_steps=8_192, rollout_steps=32, epochs=2, eval_interval=2_048, checkpoint_interval=1_024,
+                  checkpoint_episodes=17, recurrent=True, chunk_length=8, share_actor=False, state="FP",
+                  frame_stack=2, minibatches=2, hidden_size=16, value_norm="popart"), **where)
 """
-
-
-def run(out: Path, kill_at: int = 0) -> int:
-    """Train in a process of its own, killed at its `kill_at`-th step of all lanes; its exit status."""
-    return subprocess.run([sys.executable, "-c", SCRIPT, str(out), str(kill_at)], timeout=300).returncode
-
-
-def rows(out: Path, name: str) -> pd.DataFrame:
-    table = pd.read_csv(out / name)
-    return table.drop(columns=[c for c in table if c in MEASURED])
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """A training that nobody disturbed: 512 steps of 16 lanes."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    assert run(out) == 0
+    assert run(SCRIPT, out) == 0
     return out
 
 
 def check(whole: Path, out: Path, points) -> None:
     """Kill at each of the points, one process after the other, then finish; compare with the undisturbed training."""
-    for kill_at in points: assert run(out, int(kill_at)) == -9
-    assert run(out) == 0
+    for kill_at in points: assert run(SCRIPT, out, int(kill_at)) == -9
+    assert run(SCRIPT, out) == 0
     first, second = (MAPPOPolicy.load(p / "policy.safetensors").arrays() for p in (whole, out))
     for name, array in first.items(): np.testing.assert_array_equal(second[name], array, name)
     for name in ("progress.csv", "evaluations.csv"): pd.testing.assert_frame_equal(rows(whole, name), rows(out, name))

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-ROOMS = ("core", "smac", "mappo", "amal", "counterfactual", "curriculum")
+ROOMS = ("core", "smac", "mappo", "amal", "counterfactual", "curriculum", "app")
 SETTINGS = {
     "torch without vectors": {"ATEN_CPU_CAPABILITY": "default"},
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,22 @@ def test_every_step_is_equal(package, player, names):
     for line in done.stdout.splitlines():
         found = json.loads(line)
         assert max(found["obs"], found["state"], found["reward"]) < 1e-5 and found["battles_game"] == 2, found
+
+
+DRAW = """
+from marl_nb.smac.exact import exact_door
+with exact_door():
+    from smac.env import StarCraft2Env
+    env = StarCraft2Env(map_name="3m")
+    env.reset()
+    picture = env.render(mode="rgb_array")
+assert picture.shape == (900, 900, 3) and picture.std() > 1, picture.shape
+"""
+
+
+def test_upstream_draws_what_it_sees():
+    if not installed("smac"): pytest.skip(f"needs smac: {INSTALL}")
+    pytest.importorskip("pygame")
+    done = subprocess.run([sys.executable, "-c", DRAW], env={**os.environ, "SDL_VIDEODRIVER": "dummy"},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]

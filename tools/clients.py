@@ -71,7 +71,7 @@ CLIENTS = {
         "python onpolicy/scripts/train/train_smac.py --env_name StarCraft2 --algorithm_name rmappo --map_name 3m "
         "--experiment_name check --seed 1 --use_wandb --n_training_threads 1 --n_rollout_threads 8 "
         f"--num_mini_batch 1 --episode_length 400 --num_env_steps {STEPS} --ppo_epoch 15 --use_value_active_masks "
-        f"--use_eval --eval_interval 8 --eval_episodes {BATTLES}",
+        f"--use_eval --eval_interval 8 --log_interval 8 --eval_episodes {BATTLES}",
         printed, ("gym", "wandb", "smac")),
 }
 
@@ -91,8 +91,10 @@ VISITS: dict[str, tuple[str, str]] = {
     "on-policy-v2": ("marlbenchmark/on-policy", f"{ON_POLICY} --env_name SMACv2 --map_name 10gen_protoss --units 5v5"),
     "harl": ("PKU-MARL/HARL", f"{HARL} --env smac --map_name 3m"),
     "harl-v2": ("PKU-MARL/HARL", f"{HARL} --env smacv2 --map_name protoss_5_vs_5"),
-    "smac": ("oxwhirl/smac", "python -m smac.examples.random_agents"),
-    "smacv2": ("oxwhirl/smacv2", "python -m smacv2.examples.random_agents"),
+    "pymarl2": ("hijkzzz/pymarl2", "python src/main.py --config=qmix --env-config=sc2 with env_args.map_name=3m "
+                "t_max=1000 test_nepisode=8 test_interval=500 log_interval=500 batch_size_run=2 use_cuda=False"),
+    "smac": ("oxwhirl/smac", "python smac/examples/random_agents.py"),
+    "smacv2": ("oxwhirl/smacv2", "python smacv2/examples/random_agents.py"),
 }
 
 
@@ -128,7 +130,8 @@ def through(door: str, command: str) -> list[str]:
 def visit(name: str, door: str, folder: Path, log: Path, seconds: float) -> dict:
     """Run a client for some hundred steps; what is recorded."""
     repository, command = VISITS[name]
-    row = {"client": name, "repository": repository, "commit": clean_commit(folder), "door": door, "command": command}
+    row = {"client": name, "repository": repository, "commit": clean_commit(folder), "door": door, "command": command,
+           "python": sys.version.split()[0], "numpy": version("numpy")}
     with log.open("w") as out:
         child = subprocess.Popen(through(door, command), cwd=folder, stdout=out, stderr=subprocess.STDOUT)
         try: code = child.wait(seconds if seconds < float("inf") else None)
@@ -176,10 +179,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("door", choices=["fast", "exact"])
     parser.add_argument("folder", type=Path, help="an unchanged clone of the client")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument("--needed", default="", help="what was put beside the client to run it, for the record")
     parser.add_argument("--out", type=Path, default=ROOT / "records" / "clients")
     args = parser.parse_args(argv)
     name, run = f"{args.client}_{args.door}", {"visit": visit, "train": train}[args.what]
     result = run(args.client, args.door, args.folder, args.folder.parent / f"{name}_{args.what}.log", args.seconds)
+    result["needed"] = args.needed
     args.out.mkdir(parents=True, exist_ok=True)
     if args.what == "train": write_json(args.out / f"{name}.json", result)
     else:

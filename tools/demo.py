@@ -47,10 +47,12 @@ def compile_kernels(beat: float = 10.0) -> int:
 def demo(spec: Path, workers: int) -> int:
     """Every step, each only if the ones before ended well; the exit code."""
     from marl_nb.core.batch import load_spec
+    from marl_nb.core.cli import main as marl_nb
 
-    out = load_spec(spec).out
-    for step in (compile_kernels, ["batch", spec, "--workers", str(workers)], ["plot", out], ["report", out]):
-        code = step() if callable(step) else subprocess.run([MARL_NB, *step]).returncode
+    batch, out = [MARL_NB, "batch", spec, "--workers", str(workers)], load_spec(spec).out
+    for step in (compile_kernels, lambda: subprocess.run(batch).returncode, lambda: marl_nb(["plot", out]),
+                 lambda: marl_nb(["report", out])):
+        code = step()
         if code: return code
     print(f"The report: {Path(out).resolve() / 'report.html'}")
     return 0

@@ -129,6 +129,9 @@ class Teams:
         self.scale = BonusScale(self.lanes.stop, c.gamma, c.bonus_clip)
         self.classifier = TeamClassifier(c, sizes["state_size"]) if c.diversity and self.others else None
         self.archive = StartArchive() if c.channel == "C3" and self.others else None
+        if self.archive is not None and env is not None and env.capabilities.max_snapshots is not None:
+            raise ValueError("channel: C3 starts episodes from saved points, of which this environment keeps "
+                             f"{env.capabilities.max_snapshots}")
         self.kept: list[dict[str, np.ndarray]] = []  # transitions of this rollout, all lanes
 
     @property
@@ -164,17 +167,18 @@ class Teams:
     ) -> TimeStep: # to go on from
         "Every team stores what came of it; the transitions are kept by their sources."
         if self.archive is not None: step = elsewhere(self, step, self.archive)
-        if self.keeps: self.keep(end_transition(self.begun, self.action, step))
+        if self.keeps: self.keep(end_transition(self.begun, self.action, step), bool(step.lost.any()))
         for team, lanes in self.groups: team.observe(lanes_of(step, lanes))
         return step
 
     def keep(
         self,
         row: dict[str, np.ndarray],  # name -> [E, ...] of all lanes
+        lost: bool = False,  # whether a game was lost in it, see `TimeStep.lost`
     ) -> None:
-        "Keep a transition for the bonus and for the models."
+        "Keep a transition for the bonus and, if it shows what came of the actions, for the models."
         self.kept.append(row)
-        if self.model is None: return
+        if self.model is None or lost: return
         first, *others = ({k: v[lanes] for k, v in row.items()} for _, lanes in self.groups)
         self.buffer.add_primary(first)
         for k, other in enumerate(others): self.buffer.add_auxiliary(k, other)

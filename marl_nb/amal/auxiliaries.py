@@ -94,7 +94,7 @@ class InformationCritic:
                             for x in (rollout.critic_input, rollout.final))
         like = lambda x: np.broadcast_to(x.reshape(*x.shape, *[1] * (final.ndim - 2)), final.shape)  # noqa: E731
         return gae(like(bonus.astype(np.float32)), value, like(v.terminated), like(v.truncated), final,
-                   c.gamma, c.gae_lambda, c.timeout)
+                   c.gamma, c.gae_lambda, c.timeout, like(v.lost))
 
     def update(
         self,

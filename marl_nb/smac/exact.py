@@ -6,7 +6,7 @@
 __all__ = ['Controller', 'MarlNbStandIn', 'open_exact_door', 'exact_door']
 
 # %% ../../nbs/smac/80_exact.ipynb #e27f5255
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from absl import flags
-from pysc2.lib import protocol, static_data
+from pysc2.lib import colors, protocol, static_data
 from pysc2.run_configs import lib
 from s2clientprotocol import sc2api_pb2 as sc
 
@@ -28,6 +28,9 @@ def _called(name: str) -> Any:
 
     method.__name__, method.__doc__ = name, f"The request `{name}`."
     return method
+
+
+_SCORE = SimpleNamespace(score_details=SimpleNamespace(current_apm=0, current_effective_apm=0))  # nobody counts them
 
 
 class Controller:
@@ -71,7 +74,7 @@ class Controller:
         "What is to be seen, as plain objects."
         if self.session.game is None: raise protocol.ProtocolError("observation: no game")
         raw = SimpleNamespace(units=units(self.session.game))
-        seen = SimpleNamespace(game_loop=self.session.game.loop, raw_data=raw)
+        seen = SimpleNamespace(game_loop=self.session.game.loop, raw_data=raw, score=_SCORE)
         return SimpleNamespace(observation=seen, actions=[], player_result=[])
 
     def step(self, count: int = 1) -> None:
@@ -156,8 +159,19 @@ class MarlNbStandIn(lib.RunConfig):
         return 99 if cls.open_doors else None
 
 # %% ../../nbs/smac/80_exact.ipynb #adc5ed06
+def _shuffle(
+    x: list,  # changed in place
+    draw: Callable[[], float],  # the argument that Python dropped in 3.11
+) -> None:
+    "`random.shuffle`, as pysc2's table of colours calls it."
+    for i in range(len(x) - 1, 0, -1):
+        j = int(draw() * (i + 1))
+        x[i], x[j] = x[j], x[i]
+
+
 def open_exact_door() -> None:
     "From now on pysc2 starts games of the simulator."
+    colors.random = SimpleNamespace(shuffle=_shuffle)  # without it no renderer starts
     if not flags.FLAGS.is_parsed(): flags.FLAGS.mark_as_parsed()     # smac wants it, and so does pysc2
     MarlNbStandIn.open_doors += 1
 

@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -125,6 +125,13 @@ class GameUnit:
     radius: float  # cells
     facing: float  # radians
     name: str  # of the type, which the game does not show
+
+    orders: ClassVar[tuple] = ()  # from here on: asked for by SMAC's renderer, of which nothing is drawn
+    buff_duration_remain: ClassVar[int] = 0
+    buff_duration_max: ClassVar[int] = 0
+    attack_upgrade_level: ClassVar[int] = 0
+    armor_upgrade_level: ClassVar[int] = 0
+    shield_upgrade_level: ClassVar[int] = 0
 
     def __copy__(self) -> "GameUnit":
         return GameUnit(self.tag, self.unit_type, self.owner, self.alliance, self.pos, self.health, self.health_max,

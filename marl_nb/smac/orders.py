@@ -50,7 +50,7 @@ def give_order(r, o, s, team, i, action):
     "Turn the action of unit `i` into an order."
     s.unit[i].last_action = action
     attack = first_attack(o)
-    if s.health[i] <= 0.0: return
+    if s.health[i] <= 0.0 or action == NO_OP: return
     if N_MOVES <= action < attack: s.unit[i].fov = action - N_MOVES
     elif action >= attack:
         j = target_slot(r, s, team, i, action - attack)
@@ -63,7 +63,7 @@ def give_order(r, o, s, team, i, action):
         s.unit[i].waited = 0
         s.unit[i].target = -1
         forget_attack(s, i)
-        s.unit[i].order = IDLE if action <= STOP else MOVE
+        s.unit[i].order = IDLE if action == STOP else MOVE
         s.unit[i].goal_x = s.x[i] + (2.0 if action == EAST else -2.0 if action == WEST else 0.0)
         s.unit[i].goal_y = s.y[i] + (2.0 if action == NORTH else -2.0 if action == SOUTH else 0.0)
 
@@ -91,7 +91,7 @@ def heuristic_action(r, o, s, team, i):
                 nearest = distance
                 s.unit[i].favourite = j
     j = s.unit[i].favourite
-    if j < 0: return STOP
+    if j < 0: return NO_OP
     if not o.heuristic_rest or not o.action_mask or reaches(r, o, s, i, j): return first_attack(o) + j - first
     dx, dy = s.x[j] - s.x[i], s.y[j] - s.y[i]
     if abs(dx) > abs(dy): return EAST if dx > 0.0 else WEST
