@@ -271,6 +271,7 @@ def check_page(
     file: str,  # the page to write
 ) -> None:
     "Raise `ValueError` if a page cannot be written there, before anything is played."
+    if Path(file).is_dir(): raise ValueError(f"{option}: expected a file, got the folder {file}")
     if not (folder := Path(file).parent).is_dir():
         raise ValueError(f"{option}: expected a file in a folder that exists, got {file} ({folder} is none)")
 

@@ -13,7 +13,7 @@ from .. import smac
 from .commands import Parser, check_page, number_of
 from ..curriculum.arena import Arena
 from ..curriculum.config import arena_config, new_arena, old_arena
-from ..curriculum.doctor import diagnose, verdict_text, write_diagnosis
+from ..curriculum.doctor import diagnose, verdict_text, write_diagnosis, write_notebook
 from ..curriculum.sides import load_side
 
 # %% ../../nbs/app/27_doctor.ipynb #91ea87a0
@@ -43,6 +43,7 @@ def doctor_parser() -> Parser: # of `marl-nb doctor`
     for name, text in (("old", "the set-up that was good"), ("new", "the one that is not")):
         parser.add_argument(name, metavar=f"{name.upper()}.yaml", help=f"{text}: factory, options, trainer, layers")
     parser.add_argument("--out", metavar="FILE.html", default="doctor.html", help="the page (default doctor.html)")
+    parser.add_argument("--notebook", metavar="FILE.ipynb", help="a notebook with the same, to go on from")
     for name, kind, value, text in (
             ("seconds", float, 120.0, "processor time for all checks"),
             ("horizon", int, 1000, "longest episode that is played"),
@@ -61,11 +62,19 @@ def doctor_command(
     "The command `marl-nb doctor`."
     args = doctor_parser().parse_args(argv)
     if args.horizon < 1: raise ValueError(f"--horizon: expected at least 1, got {args.horizon}")
-    check_page("--out", args.out)
-    found = diagnose(load_side(args.old), load_side(args.new), seconds=args.seconds, loss=args.loss or None,
-                     training_steps=args.steps or None, training_lanes=args.lanes or None, horizon=args.horizon,
-                     seed=args.seed)
+    for option in ("seconds", "steps", "lanes", "loss"):
+        value, most = getattr(args, option), 1 if option == "loss" else float("inf")
+        if not 0 <= value <= most: raise ValueError(f"--{option}: expected 0 to {most:g}, got {value:g}")
+    for option in ("out", "notebook"):
+        if file := getattr(args, option): check_page(f"--{option}", file)
+    how = {"seconds": args.seconds, "loss": args.loss or None, "training_steps": args.steps or None,
+           "training_lanes": args.lanes or None, "horizon": args.horizon, "seed": args.seed}
+    found = diagnose(load_side(args.old), load_side(args.new), **how)
     write_diagnosis(found, args.out)
+    if args.notebook:
+        given = "".join(f", {name}={value!r}" for name, value in how.items())
+        sides = f"load_side({args.old!r}), load_side({args.new!r})"
+        write_notebook(found, args.notebook, f"diagnosis = diagnose({sides}{given})")
     print(found)
     print(verdict_text(found))
     print(f"page: {args.out}")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from ..core.seeding import child_seed, stream
@@ -110,10 +111,11 @@ def effects(
     seed: int = 0,  # of resampling and signs
     resamples: int = 999,  # of the episodes
 ) -> list[Effect]: # of every row
-    "Means with bootstrap intervals over episodes and p-values."
+    "Means with bootstrap intervals over episodes, expanded for few of them (Hesterberg 2015), and p-values."
     n = d.shape[1]
+    tails = norm.cdf(student.ppf([0.025, 0.975], n - 1) * np.sqrt(n / (n - 1))) if n > 1 else [0.0, 1.0]
     drawn = stream(seed, "episodes").multinomial(n, np.full(n, 1 / n), resamples) / n
-    low, high = np.quantile(d @ drawn.T, [0.025, 0.975], axis=1)
+    low, high = np.quantile(d @ drawn.T, tails, axis=1)
     rows = zip(d.mean(1), low, high, sign_p(d, seed=seed), strict=True)
     return [Effect(float(value), float(a), float(b), float(p), n) for value, a, b, p in rows]
 
@@ -152,12 +154,12 @@ class Lab:
         new: Side,  # after
         measures: Mapping[str, Measure] = MEASURES,  # name -> one number an episode; the most important first
         lanes: int = 32,  # episodes a side and round
-        ordinal: int = 1,  # 1: the first episode of a lane is counted; 2: the mean of its second and third
+        ordinal: int = 1,  # which episode of a lane is counted: 1 or 3
         horizon: int = 2000,  # steps after which an episode is left
         seed: int = 0,  # of everything
         until: float = float("inf"),  # `time.process_time()` at which to stop
     ):
-        if ordinal not in (1, 2): raise ValueError(f"ordinal: expected 1 or 2, got {ordinal!r}")
+        if ordinal not in (1, 3): raise ValueError(f"ordinal: expected 1 or 3, got {ordinal!r}")
         self.old, self.new, self.lanes, self.ordinal, self.seed = old, new, lanes, ordinal, seed
         self.horizon, self.until, self.measures = horizon, until, {**measures, **LAWS}
         self.moves = moves(old, new)
@@ -184,12 +186,12 @@ class Lab:
         seed = child_seed(self.seed, "round", round) % 2**31
         for name, acts in policies(self.old, self.new, seed=seed).items():
             if policy not in ("", name) or (taken, round, name, self.ordinal) in self._seen: continue
-            e = probe(side or self.side(taken), seed, self.lanes, ordinals=1 if self.ordinal == 1 else 3,
-                      policy=acts, horizon=self.horizon)
+            e = probe(side or self.side(taken), seed, self.lanes, ordinals=self.ordinal, policy=acts,
+                      horizon=self.horizon)
             self.steps += e.steps * e.returns.shape[-1]
             all_of = np.array([f(e) for f in self.measures.values()], float)  # [measures, ordinals, lanes]
             self._seen[taken, round, name, 1] = all_of[:, 0]
-            self._seen[taken, round, name, self.ordinal] = all_of[:, self.ordinal - 1 :].mean(1)
+            self._seen[taken, round, name, self.ordinal] = all_of[:, -1]
         at = {m: i for i, m in enumerate(self.measures)}
         return np.array([self._seen[taken, round, p, self.ordinal][at[m]] for p, m in self.keys if policy in ("", p)])
 
