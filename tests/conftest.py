@@ -14,6 +14,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job beg
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+import patience  # noqa: E402, F401
 from checks import recorded, unit  # noqa: E402
 
 SOURCES = ("nbs", "marl_nb", "tools", "figures", "settings.ini", "setup.py", "constraints.txt", "mkdocs.yml",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything numerical is imported
 
+import patience  # noqa: F401
 from execnb.nbio import read_nb
 from execnb.shell import CaptureShell
 from nbdev.config import get_config
