@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['ORDERS', 'PACKAGES', 'by_name', 'MultiAgentEnv', 'CannotResetException', 'environment', 'wrapper', 'registry',
-           'contents', 'find_spec', 'Finder', 'fast_door']
+           'map_classes', 'map_class', 'contents', 'find_spec', 'Finder', 'fast_door']
 
 # %% ../../nbs/smac/72_fast.ipynb #b4d62785
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -104,6 +104,27 @@ def registry(
     return {name: {**drawn[name], "map_name": "32x32_flat"} for name in drawn} | {
         name: {**values, "map_name": name} for name, values in fixed.items()}
 
+
+@cache
+def map_classes(
+    package: str,  # smac or smacv2
+) -> dict[str, type]: # name -> a `pysc2.maps.lib.Map`; "SMACMap" is the others' base
+    "The maps as pysc2 knows them."
+    from pysc2.maps import lib
+
+    about = {"directory": "SMAC_Maps", "players": 2, "step_mul": 8, "game_steps_per_episode": 0}
+    base = type("SMACMap", (lib.Map,), about)
+    return {"SMACMap": base} | {name: type(name, (base,), {"filename": name}) for name in registry(package)}
+
+
+def map_class(
+    package: str,  # smac or smacv2
+    name: str,  # SMACMap, or a map
+) -> type: # a `pysc2.maps.lib.Map`; another name is an `AttributeError`, as a module raises it
+    "A map, or the base of all."
+    if name != "SMACMap" and name not in registry(package): raise AttributeError(f"no map {name!r} in {package}")
+    return map_classes(package)[name]
+
 # %% ../../nbs/smac/72_fast.ipynb #452737ae
 PACKAGES = ("smac", "smacv2")
 
@@ -120,7 +141,8 @@ def contents(
         "": {"__version__": "1.0.0"}, "env": classes, "env.multiagentenv": {"MultiAgentEnv": MultiAgentEnv},
         "env.starcraft2": {}, "env.starcraft2.starcraft2": game,
         "env.starcraft2.maps": {"get_map_params": maps.__getitem__},
-        "env.starcraft2.maps.smac_maps": {"map_param_registry": maps, "get_smac_map_registry": lambda: maps},
+        "env.starcraft2.maps.smac_maps": {"map_param_registry": maps, "get_smac_map_registry": lambda: maps,
+                                          "__getattr__": partial(map_class, package)},
     }
     if package == "smacv2":
         classes["StarCraftCapabilityEnvWrapper"] = wrapper()
