@@ -12,11 +12,11 @@ import argparse
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -127,6 +127,17 @@ def through(door: str, command: str) -> list[str]:
     return [marl_nb, "standin", "run", *["--fast"] * (door == "fast"), "--", *command.split()]
 
 
+def end(child: subprocess.Popen) -> None:
+    """Ask a child and all below it to end; whoever has not within a minute is killed."""
+    if child.poll() is not None: return
+    everyone = [*processes(psutil.Process(child.pid))]
+    for ask in ("terminate", "kill"):
+        for process in everyone:
+            with suppress(psutil.NoSuchProcess): getattr(process, ask)()
+        _, everyone = psutil.wait_procs(everyone, timeout=60)
+    child.wait()
+
+
 def visit(name: str, door: str, folder: Path, log: Path, seconds: float) -> dict:
     """Run a client for some hundred steps; what is recorded."""
     repository, command = VISITS[name]
@@ -137,7 +148,7 @@ def visit(name: str, door: str, folder: Path, log: Path, seconds: float) -> dict
         try: code = child.wait(seconds if seconds < float("inf") else None)
         except subprocess.TimeoutExpired:
             code = None
-            for process in [*processes(psutil.Process(child.pid))]: process.terminate()
+            end(child)
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return {**row, "ended": code, "passed": code == 0, "said": said[-1][-200:] if code and said else ""}
 
@@ -156,8 +167,7 @@ def train(name: str, door: str, folder: Path, log: Path, seconds: float) -> dict
             if len(new) > len(seen): print(f"{time.time() - began:.0f} s", *new[len(seen):], flush=True)
             seen = new
     finally:
-        for process in [*processes(root)] if child.poll() is None else []: process.send_signal(signal.SIGTERM)
-        child.wait()
+        end(child)
     versions = {p: version(p) for p in ("torch", "numpy", *client.packages) if installed(p)}
     return {"client": name, "repository": client.repository, "commit": commit, "door": door, "command": client.command,
             "curve": seen, "seconds": time.time() - began, "processor_seconds": busy, "versions": versions,
@@ -182,6 +192,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--needed", default="", help="what was put beside the client to run it, for the record")
     parser.add_argument("--out", type=Path, default=ROOT / "records" / "clients")
     args = parser.parse_args(argv)
+    if args.what == "train" and args.client not in CLIENTS: parser.error(f"train: expected one of {sorted(CLIENTS)}")
     name, run = f"{args.client}_{args.door}", {"visit": visit, "train": train}[args.what]
     result = run(args.client, args.door, args.folder, args.folder.parent / f"{name}_{args.what}.log", args.seconds)
     result["needed"] = args.needed

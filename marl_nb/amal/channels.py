@@ -59,11 +59,13 @@ def vtrace(
     gamma: float,  # discount per step
     rho_bar: float = 1.0,  # largest weight of a step
     c_bar: float = 1.0,  # largest weight of what follows
+    lost: np.ndarray | None = None,  # [T, E] bool, cut off without an outcome: nothing is learned from that step
 ) -> tuple[np.ndarray, np.ndarray]: # targets and advantages [T, E]
     "Off-policy targets and advantages, truncated (Espeholt et al. 2018)."
     ratio, done = np.exp(np.minimum(log_ratio, 20.0)), terminated | truncated
     rho, c = np.minimum(ratio, rho_bar), np.minimum(ratio, c_bar) * ~done
     at_end = np.where(truncated & ~terminated, final_value, 0.0)
+    if lost is not None: rho = np.where(lost, 0.0, rho)
     delta = rho * (reward + gamma * np.where(done, at_end, value[1:]) - value[:-1])
     more, later = np.zeros_like(value), np.zeros_like(value[0])
     for t in reversed(range(len(reward))): later = more[t] = delta[t] + gamma * c[t] * later
@@ -95,7 +97,8 @@ def off_policy_step(
     log_prob = log_probs_of(policy, rollout)
     joint = ((log_prob.detach() - rollout.log_prob) * rollout.alive).sum(-1).numpy()
     value, final = values_of(policy, rollout)
-    _, advantage = vtrace(joint, v.reward, value, v.terminated, v.truncated, final, policy.config.gamma)
+    _, advantage = vtrace(joint, v.reward, value, v.terminated, v.truncated, final, policy.config.gamma,
+                          lost=v.lost)
     each = torch.from_numpy(advantage).float()[..., None].expand_as(log_prob)
     if learner.config.normalise_advantages: each = normalise_advantages(each, rollout.alive)
     return actor_step(learner, -weight * masked_mean(each * log_prob, rollout.alive))
@@ -105,12 +108,13 @@ def returns_to_go(
     reward: np.ndarray,  # [T, E]
     done: np.ndarray,  # [T, E] bool, an episode ended in this step
     gamma: float,  # discount per step
+    lost: np.ndarray | None = None,  # [T, E] bool, it ended without an outcome
 ) -> tuple[np.ndarray, np.ndarray]: # returns [T, E], and whether they are known [T, E] bool
     "Discounted reward from every step to the end of its episode."
     returns, known = np.zeros(reward.shape), np.zeros(reward.shape, bool)
     later, ended = np.zeros(reward.shape[1:]), np.zeros(reward.shape[1:], bool)
     for t in reversed(range(len(reward))):
-        ended = known[t] = ended | done[t]
+        ended = known[t] = (ended | done[t]) & (True if lost is None else ~lost[t])
         later = returns[t] = reward[t] + gamma * np.where(done[t], 0.0, later)
     return returns, known
 
@@ -136,7 +140,7 @@ def imitation_step(
 ) -> tuple[float, float]: # the loss, and the share of steps that were imitated
     "C2: one step towards an auxiliary team's successes; nothing happens if there are none."
     policy, v = learner.policy, rollout.np
-    returns, known = returns_to_go(v.reward, v.terminated | v.truncated, policy.config.gamma)
+    returns, known = returns_to_go(v.reward, v.terminated | v.truncated, policy.config.gamma, v.lost)
     surplus = (returns - values_of(policy, rollout)[0][:-1]) / policy.value_norm.std
     w = torch.from_numpy(imitation_weight(surplus, known, beta, limit)).float()
     if not w.any(): return 0.0, 0.0

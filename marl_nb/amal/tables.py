@@ -124,7 +124,7 @@ def contrast(
     detectable = detectable_spreads(n, len(pairs)) * spread if spread else float("nan")
     return Contrast(tuple(name for name, _ in pairs), n, iqm_difference(a, b), probability_of_improvement(a, b),
                     stratified_permutation_test(a, b) if n >= TEST_SEEDS else float("nan"),
-                    detectable, FLAT if not spread else coverage_warning(n, len(pairs)))
+                    detectable, FLAT if not spread and (a == b).all() else coverage_warning(n, len(pairs)))
 
 # %% ../../nbs/amal/85_tables.ipynb #7aa1eaed
 @dataclass(frozen=True)
@@ -143,14 +143,16 @@ def steps_ratio(
     if not pairs: raise ValueError("pairs: expected at least one map with runs of both arms, got none")
     times: tuple[list[float], list[float]] = [], []
     reached: tuple[list[bool], list[bool]] = [], []
-    for sides in pairs.values():
+    maps: tuple[list[int], list[int]] = [], []
+    for place, sides in enumerate(pairs.values()):
         reference = float(np.mean([r["final_score"] for r in sides[1].values()]))
         for k, runs in enumerate(sides):
             for r in runs.values():
                 first = steps_to_ninety(r["curve"]["env_steps"], r["curve"]["win_rate"], reference)
                 times[k].append(min(1.0, first.value / r["env_steps"]))
                 reached[k].append(first.reached)
-    ratio = restricted_mean_ratio((times[0], reached[0]), (times[1], reached[1]), 1.0)
+                maps[k].append(place)
+    ratio = restricted_mean_ratio((times[0], reached[0]), (times[1], reached[1]), 1.0, tasks=maps)
     return StepsRatio(ratio, (sum(reached[0]), sum(reached[1])), len(times[0]))
 
 # %% ../../nbs/amal/85_tables.ipynb #7cf47ed4

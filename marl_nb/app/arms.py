@@ -132,6 +132,7 @@ def run_arm(
 ) -> dict[str, Any]: # what the report needs
     "Train one arm and measure it; what is not in the protocol is a `ValueError`."
     if reward not in ("dense", "sparse"): raise ValueError(f"reward: expected dense or sparse, got {reward!r}")
+    if eval_episodes < 1: raise ValueError(f"eval_episodes: expected at least 1, got {eval_episodes}")
     if final_episodes < 1 or final_episodes % eval_episodes:
         raise ValueError(f"final_episodes: expected a multiple of eval_episodes {eval_episodes}, got {final_episodes}")
     cell = None if total_steps else planned(plan, scenario, reward)

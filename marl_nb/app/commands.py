@@ -240,7 +240,8 @@ def train_command(
             print(f"no checkpoint in {out}: beginning anew", flush=True)
         result = train(config, env, eval_env, out, args.resume, args.progress, args.log_to,
                        (signal.SIGTERM, signal.SIGINT), algorithm=find_algorithm(args.algo).make)
-        if args.backend == "sc2": print(f"{env.n_envs} games; {env.lost_episodes.sum()} battles lost, never trained on")
+        if args.backend == "sc2": print(f"{env.n_envs} games; {env.lost_episodes.sum()} battles lost"
+                                         + ", never trained on" * (args.algo in ("mappo", "amal")))
     if Path(args.scenario).is_file(): write_bytes(out / OWN, Path(args.scenario).read_bytes())
     print(f"{name}: {result.env_steps:,} environment steps in {result.seconds:.1f} s ("
           + ", ".join(f"{part} {share:.0%}" for part, share in result.profile.items()) + ")")

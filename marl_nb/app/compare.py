@@ -45,6 +45,11 @@ def plan_runs(
     **rest: Any, # what all runs have: reward, budget, episodes, eval_episodes, final_episodes, threads
 ) -> list[dict[str, Any]]: # "id", "name" and "params" of every run
     "The runs in the order in which they are run; an unknown name is a `ValueError` before anything is run."
+    for what, names in {"algos": [name.rpartition(":")[2].lower() for name in algos], "scenarios": scenarios}.items():
+        if not names or len({*names}) < len(names): raise ValueError(f"{what}: expected some, each once, got {names}")
+    if rest["eval_episodes"] < 1 or rest["final_episodes"] % rest["eval_episodes"] or rest["final_episodes"] < 1:
+        raise ValueError("final_episodes: expected a multiple of eval_episodes, both at least 1, got "
+                         f"{rest['final_episodes']} and {rest['eval_episodes']}")
     for name in algos: find_algorithm(name)
     for name in scenarios: cell_of(name, rest["reward"], rest["budget"], rest["episodes"])
     runs = []
@@ -96,7 +101,7 @@ def summary_lines(
             area, final = (iqm([score(r) for r in runs]) for score in (learning_area_of, final_of))
             seconds, memory = (np.mean([r[k] for r in runs]) for k in ("seconds", "resident_memory"))
             lines.append(f"{scenario} {arm}: {len(runs)} seeds, {runs[0]['env_steps']:,} steps, {seconds:.0f} s, "
-                         f"{memory / 2**20:.0f} MiB; learning area {area:.3f}, final win rate {final:.3f}")
+                         f"process of {memory / 2**20:.0f} MiB; learning area {area:.3f}, final win rate {final:.3f}")
         for arm in arms[1:]:
             pairs = pairs_of(cells, arms[0], arm, [(scenario, reward)], 1)
             c, s = contrast(pairs), steps_ratio(pairs)

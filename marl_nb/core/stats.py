@@ -208,15 +208,19 @@ def restricted_mean_ratio(
     n: int = 2000,  # resamples
     confidence: float = 0.95,  # probability to cover
     seed: int = 0,  # of the resampling
+    tasks: tuple[Any, Any] | None = None,  # labels [R] of A's and of B's runs: resampled within each; None: one task
 ) -> Estimate: # below 1: A needs fewer steps
-    "Restricted mean of A over that of B, with a bootstrap interval over runs."
+    "Restricted mean of A over that of B, with a bootstrap interval over runs, stratified by task."
     if n < 1: raise ValueError(f"n: expected at least 1 resample, got {n}")
     both = [(_scores("times", times), np.asarray(reached, bool)) for times, reached in (a, b)]
     if horizon is None: horizon = min(float(times.max()) for times, _ in both)
     random, means, drawn = stream(seed, "restricted mean"), [], []
-    for times, reached in both:
+    for side, (times, reached) in enumerate(both):
         means.append(restricted_mean(times, reached, horizon))
-        i = random.integers(len(times), size=(n, len(times)))
+        labels = np.zeros(len(times)) if tasks is None else np.asarray(tasks[side])
+        if len(labels) != len(times): raise ValueError(f"tasks: expected {len(times)} labels, got {len(labels)}")
+        runs = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        i = np.concatenate([of[random.integers(len(of), size=(n, len(of)))] for of in runs], 1)
         drawn.append(restricted_mean(times[i], reached[i], horizon))
     return _estimate(means[0] / means[1], drawn[0] / drawn[1], confidence)
 

@@ -107,23 +107,23 @@ def registry(
 
 @cache
 def map_classes(
-    package: str,  # smac or smacv2
+    names: tuple[str, ...],  # of maps
 ) -> dict[str, type]: # name -> a `pysc2.maps.lib.Map`; "SMACMap" is the others' base
-    "The maps as pysc2 knows them."
+    "Maps as pysc2 knows them."
     from pysc2.maps import lib
 
     about = {"directory": "SMAC_Maps", "players": 2, "step_mul": 8, "game_steps_per_episode": 0}
     base = type("SMACMap", (lib.Map,), about)
-    return {"SMACMap": base} | {name: type(name, (base,), {"filename": name}) for name in registry(package)}
+    return {"SMACMap": base} | {name: type(name, (base,), {"filename": name}) for name in names}
 
 
 def map_class(
-    package: str,  # smac or smacv2
-    name: str,  # SMACMap, or a map
+    names: tuple[str, ...],  # of maps
+    name: str,  # SMACMap, or one of them
 ) -> type: # a `pysc2.maps.lib.Map`; another name is an `AttributeError`, as a module raises it
     "A map, or the base of all."
-    if name != "SMACMap" and name not in registry(package): raise AttributeError(f"no map {name!r} in {package}")
-    return map_classes(package)[name]
+    if name not in ("SMACMap", *names): raise AttributeError(f"no map {name!r}")
+    return map_classes(names)[name]
 
 # %% ../../nbs/smac/72_fast.ipynb #452737ae
 PACKAGES = ("smac", "smacv2")
@@ -142,7 +142,7 @@ def contents(
         "env.starcraft2": {}, "env.starcraft2.starcraft2": game,
         "env.starcraft2.maps": {"get_map_params": maps.__getitem__},
         "env.starcraft2.maps.smac_maps": {"map_param_registry": maps, "get_smac_map_registry": lambda: maps,
-                                          "__getattr__": partial(map_class, package)},
+                                          "__getattr__": partial(map_class, tuple(maps))},
     }
     if package == "smacv2":
         classes["StarCraftCapabilityEnvWrapper"] = wrapper()
