@@ -27,6 +27,7 @@ import numpy as np
 
 from ..core.config import from_mapping
 from ..core.protocols import Capabilities, Snapshots, TimeStep, step_arrays
+from ..core.saved import lane_numbers
 from ..core.seeding import check_seed, seed_sequence
 from . import scenarios
 from .actions import n_actions
@@ -208,13 +209,15 @@ def _replace(env: "SC2Env", lane: int) -> None:
 
 
 def _call(env: "SC2Env", lanes: Iterable[int], name: str, arguments: Mapping[int, tuple]) -> dict[int, Any]:
-    "Call all lanes, then listen; a lane that does not answer is replaced, and its answer None."
-    lanes, seconds = [int(e) for e in lanes], LAUNCH if name in ("begin", "try_bookmarks") else env.patience
-    for e in lanes:
+    "Call lanes, then listen; None for one that does not answer and is replaced, and for one whose game is not begun."
+    lanes, starts = [int(e) for e in lanes], name in ("begin", "try_bookmarks")
+    called = [e for e in lanes if starts or env.games[e]]
+    for e in called:
         if name != "begin" or not env.processes[e].begun: env.processes[e].send(name, arguments.get(e, ()))
         env.processes[e].begun = 0
-    found = {e: env.processes[e].receive(seconds) for e in lanes}
-    for e in lanes:
+    heard = {e: env.processes[e].receive(LAUNCH if starts else env.patience) for e in called}
+    found = {e: heard.get(e) for e in lanes}
+    for e in called:
         if found[e] is None: _replace(env, e)
     for e, answer in found.items():
         if answer is not None and answer[1] is not None: raise RuntimeError(f"lane {e}: {answer[1]}")
@@ -239,21 +242,13 @@ def _begin(env: "SC2Env", lanes: Iterable[int], anew: bool = False) -> None:
     raise RuntimeError(f"lane {left[0]}: its game died {ATTEMPTS} times in a row while it began: {env._last_words}")
 
 # %% ../../nbs/smac/89_backend.ipynb #1c81cbb1
-def _lanes(env: "SC2Env", lanes: Sequence[int] | None) -> np.ndarray:
-    "Numbers of lanes, None: all; one that does not exist is a `ValueError`."
-    index = np.arange(env.n_envs) if lanes is None else np.asarray(lanes, int)
-    if len(index) and not 0 <= index.min() <= index.max() < env.n_envs:
-        raise ValueError(f"lanes: expected numbers from 0 to {env.n_envs - 1}, got {index.tolist()}")
-    return index
-
-
 def _snapshot(
     env: "SC2Env",  # the environment
     lanes: Sequence[int] | None = None,  # None: all
 ) -> Snapshots: # which bookmark of which lane; the game holds the rest
     "Set the bookmark of lanes, in place of the one before; a game without bookmarks is a `ValueError`."
     if env.no_bookmarks: raise ValueError(f"snapshot: StarCraft II keeps none here: {env.no_bookmarks}")
-    index = _lanes(env, lanes)
+    index = lane_numbers(env.n_envs, lanes, once=True)
     if None in _call(env, index, "save", {}).values(): raise RuntimeError("snapshot: a game has died; call reset()")
     out = env.time_step
     env._marks[index] += 1
@@ -269,7 +264,7 @@ def _restore(
 ) -> TimeStep: # the restored time step; rewards and flags are zero
     "Return to bookmarks; one of another lane or environment, or that another has replaced, is a `ValueError`."
     if noise is not None: raise ValueError("noise: expected none, since a game's chance cannot be renewed")
-    index, a, out = _lanes(env, lanes), snapshots.arrays, env.time_step
+    index, a, out = lane_numbers(env.n_envs, lanes, once=True), snapshots.arrays, env.time_step
     if snapshots.source != env._source or len(a["lane"]) != len(index) or (a["lane"] != index).any():
         raise ValueError(f"snapshots: expected those of lanes {index.tolist()} of {env._source}, got "
                          f"{a['lane'].tolist()} of {snapshots.source}")
@@ -286,7 +281,8 @@ def _try_all(env: "SC2Env", bookmarks: bool) -> str:
     "Why there are no bookmarks; nothing if every game has passed the test."
     if not bookmarks: return "bookmarks=True tries its quick_save"
     answers = _call(env, range(env.n_envs), "try_bookmarks", {})
-    return next((f"lane {e}: {why}" for e, why in answers.items() if why is not True and why != ""), "")
+    wrong = {e: why or "the game died" for e, why in answers.items() if why is not True and why != ""}
+    return next((f"lane {e}: {why}" for e, why in wrong.items()), "")
 
 
 def _sizes(scenario: Scenario, options: Options) -> dict[str, int]: # axis of `TimeStep` -> length
@@ -370,12 +366,12 @@ class SC2Env:
 
     def fingerprint(self, lanes: Sequence[int] | None = None) -> list[bytes]:
         "Hash of what each lane's game shows."
-        return [found if isinstance(found, bytes) else b"" for found in
-                _call(self, _lanes(self, lanes), "fingerprint", {}).values()]
+        index = lane_numbers(self.n_envs, lanes, once=True)
+        return [found or b"" for found in _call(self, index, "fingerprint", {}).values()]
 
     def save_replay(self, lane: int = 0) -> None:
         "Write the replay of a lane's game, as upstream does."
-        _call(self, _lanes(self, [lane]), "save_replay", {})
+        _call(self, lane_numbers(self.n_envs, [lane]), "save_replay", {})
 
     def close(self) -> None:
         "End all games."

@@ -346,7 +346,8 @@ def medicine(play: Play) -> Rules:
     "A medivac heals a marine; and what it does with an order to heal a marine that is well."
     play.open(FLAT, "T")
     medivac, marine, foe = create(play, [("medivac", 1, 9, 16), ("marine", 1, 11, 16), ("marine", 2, 17, 16)])
-    while (now := play.watch(1)[-1])[marine.tag].health > 20 and foe.tag in now: pass
+    wounded = lambda now: now[marine.tag].health <= 20 or foe.tag not in now
+    play.wait(lambda: wounded(play.watch(0)[0]), "a wounded marine")
     play.kill([foe.tag])
     order(play, [medivac], "heal", marine)
     frames = play.watch(24)
@@ -650,13 +651,13 @@ def measure(
     missing: dict[str, str] = {}
     for name in names:
         show(name)
-        try:
-            for _ in range(EXPERIMENTS[name].times):
-                for rule, quantities in EXPERIMENTS[name].measure(play).items():
-                    for quantity, values in quantities.items():
-                        kept = rules.setdefault(rule, {}).setdefault(quantity, [])
-                        if len(kept) < ENOUGH: kept += [float(v) for v in values]
+        found: list[tuple[str, dict[str, list[float]]]] = []  # all of it, or nothing if a repetition fails
+        try: found = [row for _ in range(EXPERIMENTS[name].times) for row in EXPERIMENTS[name].measure(play).items()]
         except Exception as e: missing[name] = re.sub(NO_TEXT, ".", f"{type(e).__name__}: {e}")[:200]
+        for rule, quantities in found:
+            for quantity, values in quantities.items():
+                kept = rules.setdefault(rule, {}).setdefault(quantity, [])
+                if len(kept) < ENOUGH: kept += [float(v) for v in values]
     return rules, missing
 
 # %% ../../nbs/smac/88_calibrate.ipynb #419614ec
@@ -937,6 +938,8 @@ def command(
     calibrates.add_argument("--only", nargs="+", metavar="EXPERIMENT", default=list(EXPERIMENTS), help="a part of it")
     args = parser.parse_args(argv)
     if args.action == "check": return sc2.report()
+    if args.out and (Path(args.out).is_dir() or not Path(args.out).parent.is_dir()):
+        raise ValueError(f"--out: expected a file in a folder that exists, got {args.out}")
     found = calibrate(args.only, args.seed, progress=True)
     print(f"{found.game['kind']} {found.game['version']} against the simulator of marl_nb {found.simulator}")
     for row in table(found).itertuples():
