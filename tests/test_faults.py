@@ -103,6 +103,7 @@ def test_a_toy(root, tmp_path):
     """A fault that the chapter sees, one that a test sees, an endless loop, one that nobody sees, an equivalent one."""
     for name in ("tools", "marl_nb/core", "nbs/core", "tests", "records/faults"): (tmp_path / name).mkdir(parents=True)
     for name in ("tools/faults.py", "tools/sites.py", "tools/check.py", "tools/checks.py", "tests/notebook_runner.py",
+                 "tests/patience.py",
                  "settings.ini"): shutil.copy(root / name, tmp_path / name)
     cells = [new_code_cell("#| default_exp core.toy"), new_code_cell("#| export\n" + MODULE.strip("\n"), id="abcd"),
              new_code_cell("assert double(3) == 6 and same(5) == 2\nonce(1), unseen(1)")]
