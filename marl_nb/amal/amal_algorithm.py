@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .amal import Teams
+from .amal import Teams, keep_transition
 from .config import AMALConfig
 from ..core.config import from_mapping, to_dict
 from ..core.files import read_tensors, write_tensors
@@ -52,7 +52,8 @@ class AMAL(MAPPO):
         if len(parts) != len(t.groups):
             raise ValueError(f"batch: expected {len(t.others)} auxiliary teams, got {len(parts) - 1}")
         for (team, _), part in zip(t.groups, parts, strict=True): team.rollout = as_rollout(team.policy, part)
-        for k in range(len(rest["transitions"]["reward"])): t.keep({n: v[k] for n, v in rest["transitions"].items()})
+        for k in range(len(rest["transitions"]["reward"])):
+            keep_transition(t, {n: v[k] for n, v in rest["transitions"].items()})
         return t.update(rest["progress"])
 
     def save(

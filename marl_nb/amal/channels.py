@@ -194,7 +194,7 @@ class StartArchive:
         self.novelty, self.source = np.array(arrays["novelty"]), bytes(arrays["source"]).decode()
         self.held = {k[5:]: v.copy() for k, v in arrays.items() if k.startswith("held/")}
 
-
+# %% ../../nbs/amal/55_channels.ipynb #20213464
 def restarted(
     env: Simulator,  # the primary's lanes are among its lanes
     step: TimeStep,  # the step just made

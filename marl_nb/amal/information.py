@@ -154,7 +154,7 @@ def donsker_varadhan(
 # %% ../../nbs/amal/30_information.ipynb #17cfc90b
 BOUNDS = {"infonce": info_nce, "nwj": nwj, "mine": donsker_varadhan}
 
-
+# %% ../../nbs/amal/30_information.ipynb #9dbafea1
 class MIEstimator(nn.Module):
     "A network that scores pairs, and the bound on their information that it is trained to raise."
 
@@ -231,7 +231,7 @@ def discounted_sums(
     for t, row in enumerate(gain): sums[t] = carry = gamma * carry + row
     return sums
 
-
+# %% ../../nbs/amal/30_information.ipynb #2802f35a
 class BonusScale:
     "Running spread of the discounted sum of a bonus; state that belongs to one model."
 

@@ -84,7 +84,7 @@ def detectable_spreads(
     if seeds < 2: return float("inf")
     return detectable_effect(EFFECTS, power_curve(EFFECTS, seeds, maps, by_test, 60))
 
-
+# %% ../../nbs/amal/85_tables.ipynb #736a2705
 @dataclass(frozen=True)
 class Contrast:
     "What two arms differ by."
