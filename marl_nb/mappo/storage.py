@@ -82,9 +82,10 @@ class Rollout:
     ) -> None:
         "Store what the step brought, and what the critic sees next."
         v, stacked = self.np, self.view.frames > 1
-        for name in ("reward", "terminated", "truncated", "lost"): getattr(v, name)[t] = getattr(step, name)
+        v.reward[t], v.terminated[t], v.truncated[t], v.lost[t] = step.reward, step.terminated, step.truncated, False
         v.first[t + 1] = step.done
         if (cut := step.truncated).any():
+            v.lost[t] = step.lost
             out = v.critic_input[t, cut] if stacked else v.final[t, cut]
             no = np.zeros(len(out), bool)
             v.final[t, cut] = self.view(step.final_state[cut], step.final_obs[cut], step.final_alive[cut], no, out)

@@ -54,7 +54,8 @@ class Episodes:
         lanes: slice = slice(None),  # that count
     ) -> None:
         "Add the episodes that this step ended."
-        if not (done := (step.done & ~step.lost)[lanes]).any(): return
+        if not (done := step.done[lanes]).any(): return
+        done &= ~step.lost[lanes]
         self.ended += int(done.sum())
         for name in self.sums: self.sums[name] += float(getattr(step, name)[lanes][done].sum())
 
