@@ -178,7 +178,8 @@ def square_of(
     seeds = sorted(set.intersection(*map(set, four)))
     for s in seeds:
         if len({runs[s]["policy"] for runs in four}) > 1:
-            raise ValueError(f"cells: the primaries of seed {s} are not the same, so the models saw other battles")
+            raise ValueError(f"cells: the primaries of seed {s} are not the same, so the models saw other battles; the "
+                             "last bits depend on the processor: run all arms of a seed on one kind of it")
     return interaction(*([runs[s]["held_out_error"] for s in seeds] for runs in four)), seeds
 
 # %% ../../nbs/amal/85_tables.ipynb #da3f305d
