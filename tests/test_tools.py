@@ -42,6 +42,14 @@ def test_the_report_of_pytest_becomes_ids_counts_and_the_last_line(tmp_path, cap
     assert checks.summary([], [], False, 1.0) == 1 and checks.summary([], [], True, 1.0) == 0
 
 
+def test_a_file_that_skips_itself_is_named(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_c.py").write_text("import pytest\npytest.skip('no', allow_module_level=True)\n")
+    command = [sys.executable, "-m", "pytest", "-q", "--junitxml=r.xml", "tests"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert [checks.unit(name) for name, *_ in checks.tests_of(tmp_path / "r.xml")] == ["tests/test_c.py"]
+
+
 @pytest.fixture
 def tree(tmp_path):
     """A small repository with one commit."""
