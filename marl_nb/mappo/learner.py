@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROBES', 'CACHE_ROWS', 'rollout_values', 'Batch', 'Sequences', 'Batches', 'mixed_precision', 'fitting_parts',
-           'actor_gradient', 'value_weight', 'move_statistics', 'critic_gradient', 'optimiser_arrays',
+           'living', 'actor_gradient', 'value_weight', 'move_statistics', 'critic_gradient', 'optimiser_arrays',
            'restore_optimisers', 'Learner']
 
 # %% ../../nbs/mappo/75_learner.ipynb #0d2267d9
@@ -124,7 +124,8 @@ class Batches:
         low, high = int(index[0]), int(index[-1]) + 1
         side_by_side = not self.recurrent and high - low == len(index)
         rows: Any = slice(low, high) if side_by_side else torch.from_numpy(index).to(self.device)
-        batch = Batch(*(getattr(self.whole, f.name)[rows] for f in fields(Batch)))
+        whole = (getattr(self.whole, f.name) for f in fields(Batch))
+        batch = Batch(*(x[rows] if side_by_side else x.index_select(0, rows) for x in whole))
         if not self.recurrent: return batch, Sequences(None, None, None)
         actor, critic = (h[which].to(self.device) for h in self.hidden)
         return batch, Sequences(actor, critic, sizes)
@@ -150,6 +151,18 @@ def fitting_parts(
     return max(1, round(rollout.alive.numel() / policy.config.minibatches / CACHE_ROWS))
 
 # %% ../../nbs/mappo/75_learner.ipynb #5393be03
+def living(
+    policy: MAPPOPolicy,  # whose actor will be trained
+    b: Batch,  # [R, A, ...] time steps
+) -> tuple[Tensor, ...]: # actor input, available actions, alive, actions, old log-probability, advantage; [L, ...]
+    "What the actor is trained on: the rows of living agents, or all rows where leaving some out is not cheap."
+    rows = b.actor_input, b.available_actions, b.alive, b.actions, b.old_log_prob, b.advantage
+    plain = isinstance(policy.actor, Network) and policy.actor.gru is None and policy.device.type == "cpu"
+    if not plain or not b.alive.any(): return rows
+    alive = b.alive.flatten().nonzero().flatten()
+    return tuple(x.flatten(0, 1).index_select(0, alive) for x in rows)
+
+
 def actor_gradient(
     policy: MAPPOPolicy,  # its actor's gradients grow
     b: Batch,  # a part of a minibatch
@@ -157,18 +170,18 @@ def actor_gradient(
     total: Tensor,  # living agent-steps of the whole minibatch
 ) -> dict[str, float]: # loss, entropy and diagnostics
     "Gradient of the actor's loss, a part's share of the minibatch."
-    c = policy.config
-    with mixed_precision(policy): logits = policy.actor(b.actor_input, s.actor_hidden, s.sizes)[0]
-    log_probs = masked_log_softmax(logits.to(b.old_log_prob.dtype), b.available_actions)
-    log_prob = log_probs.gather(-1, b.actions[..., None]).squeeze(-1)
-    loss, ratio = policy_loss(log_prob, b.old_log_prob, b.advantage, b.alive, c.clip, total)
-    spread = masked_mean(entropy(log_probs), b.alive, total)
+    c, (x, available, alive, actions, old, advantage) = policy.config, living(policy, b)
+    with mixed_precision(policy): logits = policy.actor(x, s.actor_hidden, s.sizes)[0]
+    log_probs = masked_log_softmax(logits.to(old.dtype), available)
+    log_prob = log_probs.gather(-1, actions[..., None]).squeeze(-1)
+    loss, ratio = policy_loss(log_prob, old, advantage, alive, c.clip, total)
+    spread = masked_mean(entropy(log_probs), alive, total)
     (loss - c.entropy_coefficient * spread).backward()
     with torch.no_grad():
         change = ratio - 1
-        kl = masked_mean(change - (log_prob - b.old_log_prob), b.alive, total)
-        clipped = masked_mean((change.abs() > c.clip).float(), b.alive, total)
-        worst = (change.abs() * b.alive).max()
+        kl = masked_mean(change - (log_prob - old), alive, total)
+        clipped = masked_mean((change.abs() > c.clip).float(), alive, total)
+        worst = (change.abs() * alive).max()
     return {"policy_loss": loss.item(), "entropy": spread.item(), "approx_kl": kl.item(),
             "clip_fraction": clipped.item(), "ratio_0": worst.item()}
 

@@ -148,4 +148,4 @@ def entropy(
     log_probs: Tensor,  # [..., N]
 ) -> Tensor: # [...] nats
     "Entropy of every row, 0 for actions of probability 0."
-    return -(log_probs.exp() * log_probs).sum(-1)
+    return -(log_probs.clamp_min(-80).exp() * log_probs).sum(-1)  # exp is slow where it underflows
