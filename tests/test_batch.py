@@ -216,7 +216,8 @@ def test_workers_and_scheduler_equal_serial_and_damaged_records_run_again(tmp_pa
         "seed: int = 0\nsteps: int = 3",
         "import os, numpy as np\nx = np.random.default_rng(seed).normal(size=steps).cumsum()",
         "from marl_nb.core.results import emit\n"
-        "emit({'x': x, 'threads': os.environ['OMP_NUM_THREADS'], 'folder': os.path.basename(os.getcwd())});",
+        "emit({'x': x, 'threads': os.environ['OMP_NUM_THREADS'], 'folder': os.path.basename(os.getcwd()),\n"
+        "      'malloc': [name for name in os.environ if name.startswith('MALLOC')]});",
     )
 
     def spec(name):

@@ -298,6 +298,7 @@ def execute(
 
     os.environ["MARL_NB_BATCH"] = batch
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # dask's: a kernel would give back and clear memory all the time
     with tempfile.TemporaryDirectory() as spare:
         shared = Path(running).parent.is_dir()
         file = Path(running) if shared else Path(spare) / "running.ipynb"
