@@ -170,9 +170,9 @@ def actor_gradient(
     total: Tensor,  # living agent-steps of the whole minibatch
 ) -> dict[str, float]: # loss, entropy and diagnostics
     "Gradient of the actor's loss, a part's share of the minibatch."
-    c, (x, available, alive, actions, old, advantage) = policy.config, living(policy, b)
+    c, (x, available_actions, alive, actions, old, advantage) = policy.config, living(policy, b)
     with mixed_precision(policy): logits = policy.actor(x, s.actor_hidden, s.sizes)[0]
-    log_probs = masked_log_softmax(logits.to(old.dtype), available)
+    log_probs = masked_log_softmax(logits.to(old.dtype), available_actions)
     log_prob = log_probs.gather(-1, actions[..., None]).squeeze(-1)
     loss, ratio = policy_loss(log_prob, old, advantage, alive, c.clip, total)
     spread = masked_mean(entropy(log_probs), alive, total)
