@@ -94,11 +94,10 @@ def raw_bonus(
     name: str,  # of the stream of the controls' chance
     iteration: int,  # likewise
 ) -> np.ndarray: # [T, E]
-    "What is worth knowing about every transition, or the control that takes its place."
+    "What is worth knowing about every transition, or chance in its place; the shuffled control comes after scaling."
     random = stream(config.seed, "bonus", name, iteration)
     if model is None or config.information == "random": return random.random(np.shape(transitions["reward"]))
-    gain = bonus_of(model, transitions, "gain" if config.information == "shuffled" else config.information)
-    return shuffled(gain, random) if config.information == "shuffled" else gain
+    return bonus_of(model, transitions, "gain" if config.information == "shuffled" else config.information)
 
 # %% ../../nbs/amal/60_amal.ipynb #ccfed9af
 class Teams:
@@ -129,7 +128,9 @@ class Teams:
         self.scale = BonusScale(self.lanes.stop, c.gamma, c.bonus_clip)
         self.classifier = TeamClassifier(c, sizes["state_size"]) if c.diversity and self.others else None
         self.archive = StartArchive() if c.channel == "C3" and self.others else None
-        if self.archive is not None and env is not None and env.capabilities.max_snapshots is not None:
+        if self.archive is not None and env is None:
+            raise ValueError("channel: C3 starts episodes from saved points and needs env, got None")
+        if self.archive is not None and env.capabilities.max_snapshots is not None:
             raise ValueError("channel: C3 starts episodes from saved points, of which this environment keeps "
                              f"{env.capabilities.max_snapshots}")
         self.kept: list[dict[str, np.ndarray]] = []  # transitions of this rollout, all lanes
@@ -168,7 +169,7 @@ class Teams:
         "Every team stores what came of it; the transitions are kept by their sources."
         if self.archive is not None: step = elsewhere(self, step, self.archive)
         if self.keeps:
-            keep_transition(self, end_transition(self.begun, self.action, step), bool(step.lost.any()))
+            keep_transition(self, end_transition(self.begun, self.action, step), step.lost)
         for team, lanes in self.groups: team.observe(lanes_of(step, lanes))
         return step
 
@@ -197,14 +198,16 @@ class Teams:
 def keep_transition(
     teams: Teams,  # whose rollout it belongs to
     row: dict[str, np.ndarray],  # name -> [E, ...] of all lanes
-    lost: bool = False,  # whether a game was lost in it, see `TimeStep.lost`
+    lost: np.ndarray | None = None,  # [E] where a game was lost in it, see `TimeStep.lost`; None: nowhere
 ) -> None:
-    "Keep a transition for the bonus and, if it shows what came of the actions, for the models."
+    "Keep a transition for the bonus and, for every team whose lanes all show what came of the actions, for the models."
     teams.kept.append(row)
-    if teams.model is None or lost: return
-    first, *others = ({k: v[lanes] for k, v in row.items()} for _, lanes in teams.groups)
-    teams.buffer.add_primary(first)
-    for k, other in enumerate(others): teams.buffer.add_auxiliary(k, other)
+    if teams.model is None: return
+    for k, (_, lanes) in enumerate(teams.groups):
+        if lost is not None and lost[lanes].any(): continue
+        own = {name: v[lanes] for name, v in row.items()}
+        if k == 0: teams.buffer.add_primary(own)
+        else: teams.buffer.add_auxiliary(k - 1, own)
 
 # %% ../../nbs/amal/60_amal.ipynb #a1f0f23b
 def parts_of(
@@ -232,7 +235,9 @@ def update_teams(
     weight, extra = information_weight_at(c, progress), None
     if weight and t.critic is not None:
         raw = raw_bonus(c, t.model, seen[0], "primary", t.iteration)
-        extra, row["bonus"] = weight * t.critic.update(t.primary.rollout, t.scale(raw))[0], float(raw.mean())
+        pay, row["bonus"] = t.scale(raw), float(raw.mean())
+        if c.information == "shuffled": pay = shuffled(pay, stream(c.seed, "bonus", "order", t.iteration))
+        extra = weight * t.critic.update(t.primary.rollout, pay)[0]
     losses = t.primary.update(progress, extra)
     row |= {"information_weight": weight} | seek(t, seen[1:]) | channel(t)
     t.iteration, t.kept = t.iteration + 1, []
