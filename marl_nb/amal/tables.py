@@ -10,7 +10,7 @@ __all__ = ['Result', 'Runs', 'Cells', 'EFFECTS', 'FLAT', 'TESTED', 'cells_of', '
 # %% ../../nbs/amal/85_tables.ipynb #42df24d9
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from marl_nb.amal.protocol import (
     ABLATED,
+    ALPHA,
     FAMILY,
     HYPOTHESES,
     MAPS,
@@ -79,10 +80,11 @@ EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # spreads
 def detectable_spreads(
     seeds: int,  # of each side on a map
     maps: int,  # maps
+    level: float = ALPHA,  # largest p that counts as found
 ) -> float: # infinite if no effect is found by the test
     "Smallest effect, in spreads across seeds, that the test finds in four of five experiments."
     if seeds < 2: return float("inf")
-    return detectable_effect(EFFECTS, power_curve(EFFECTS, seeds, maps, by_test, 60))
+    return detectable_effect(EFFECTS, power_curve(EFFECTS, seeds, maps, partial(by_test, level=level), 60))
 
 # %% ../../nbs/amal/85_tables.ipynb #736a2705
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ FLAT = "all runs are alike: at a floor or a ceiling nothing can be told apart"
 def contrast(
     pairs: Mapping[tuple[str, str], tuple[Runs, Runs]],  # of `pairs_of`, at least one map
     score: Callable[[Result], float] = learning_area_of,  # what is compared
+    level: float = ALPHA,  # largest p that counts as found, for the minimal detectable effect
 ) -> Contrast: # first less second
     "Compare two arms on some maps, with as many seeds as every map has."
     if not pairs: raise ValueError("pairs: expected at least one map with runs of both arms, got none")
@@ -121,7 +124,7 @@ def contrast(
     a, b = (np.array([[score(sides[k][s]) for s in sorted(sides[k])[:n]] for sides in pairs.values()]).T
             for k in (0, 1))
     spread = float(np.mean([x.std(0, ddof=1).mean() for x in (a, b)])) if n > 1 else float("nan")
-    detectable = detectable_spreads(n, len(pairs)) * spread if spread else float("nan")
+    detectable = detectable_spreads(n, len(pairs), level) * spread if spread else float("nan")
     return Contrast(tuple(name for name, _ in pairs), n, iqm_difference(a, b), probability_of_improvement(a, b),
                     stratified_permutation_test(a, b) if n >= TEST_SEEDS else float("nan"),
                     detectable, FLAT if not spread and (a == b).all() else coverage_warning(n, len(pairs)))
@@ -208,7 +211,7 @@ def tested_findings(
     found, answers = {}, []
     for name, (first, second, arms, _) in TESTED.items():
         pairs = pairs_of(compared if name == "H2" else ablated, first, second, [(a.scenario, a.reward) for a in arms])
-        if pairs: found[name] = contrast(pairs)
+        if pairs: found[name] = contrast(pairs, level=ALPHA / len(TESTED))
     adjusted = dict(zip(found, holm([c.p for c in found.values()]), strict=True)) if found else {}
     for name, (_, _, arms, least) in TESTED.items():
         if name not in found:

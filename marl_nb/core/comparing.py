@@ -206,9 +206,10 @@ def by_interval(
 def by_test(
     a: np.ndarray,  # [runs, tasks]
     b: np.ndarray,  # [runs, tasks]
-) -> bool: # A has the larger mean, and p is at most 0.05
+    level: float = 0.05,  # largest p
+) -> bool: # A has the larger mean, and p is at most the level
     "Decide by `stratified_permutation_test`."
-    return bool(a.mean() > b.mean()) and stratified_permutation_test(a, b, 199) <= 0.05
+    return bool(a.mean() > b.mean()) and stratified_permutation_test(a, b, 199) <= level
 
 
 def power_curve(
